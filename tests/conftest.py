@@ -1,4 +1,4 @@
-"""Before TensorFlow starts: no chatter, and two logical devices for the tests that need replicas."""
+"""Before TensorFlow starts: no chatter, and two logical devices for tests with replicas."""
 
 import os
 
