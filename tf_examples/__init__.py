@@ -1,0 +1,1 @@
+"""How large models are trained: sections that run as notebooks, functions and commands."""
