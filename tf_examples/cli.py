@@ -101,7 +101,7 @@ def _section_command(section: Section) -> Callable[..., None]:
             default=None,  # so that an option that was typed can be told from a default
             annotation=Annotated[
                 parameter.annotation | None,
-                typer.Option(help=f"{helps.get(name, '')} [default: {parameter.default}]"),
+                typer.Option(help=f"{helps.get(name, '')} ({parameter.default} if not given)"),
             ],
         )
         for name, parameter in inspect.signature(module.run, eval_str=True).parameters.items()
