@@ -34,7 +34,8 @@ class _RefusalError(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status.
 
-    0: done. 1: a run that diverged. 2: something mistyped, said in one line on stderr.
+    0: done. 1: a run that diverged. 2: something mistyped, said in one line on stderr. 130:
+    interrupted.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -51,8 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), 2)
     except FloatingPointError as error:
         return _fail(str(error), 1)
-    except KeyboardInterrupt:
-        return _fail("interrupted", 130)
 
 
 def _fail(message: str, status: int) -> int:
