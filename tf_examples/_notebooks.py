@@ -1,10 +1,12 @@
 """Builds the notebooks from their modules: `python -m tf_examples._notebooks [SECTION ...]`.
 
 A section is written as cells (`# %%`). Cells tagged `module-only` stay in the module; what a cell
-has under `if __name__ == "__main__":` stands plain in the notebook, and is executed there.
+has under `if __name__ == "__main__":` stands plain in the notebook, and is executed there. The
+picture of a cell tagged `readme` is written beside the notebook, too.
 """
 
 import ast
+import base64
 import sys
 import textwrap
 from pathlib import Path
@@ -53,6 +55,17 @@ def execute(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
+def readme_pictures(notebook: nbformat.NotebookNode) -> list[bytes]:
+    """The pictures in the outputs of cells tagged `readme`, as PNG."""
+    return [
+        base64.b64decode(output.data["image/png"])
+        for cell in notebook.cells
+        if "readme" in cell.metadata.get("tags", ())
+        for output in cell.outputs
+        if "image/png" in output.get("data", {})
+    ]
+
+
 def _unguarded(source: str) -> str:
     """Takes the body out of a cell's `if __name__ == "__main__":`, comments and all."""
     lines = source.splitlines()
@@ -67,8 +80,10 @@ def _unguarded(source: str) -> str:
 def main(names: list[str]) -> None:
     """Builds and executes the named notebooks, or all."""
     for name in track(names or list(NAMES), "Executing notebooks"):
-        text = nbformat.writes(execute(build(name)))
-        write_whole(NOTEBOOKS / f"{name}.ipynb", (text.rstrip() + "\n").encode())
+        notebook = execute(build(name))
+        write_whole(NOTEBOOKS / f"{name}.ipynb", (nbformat.writes(notebook) + "\n").encode())
+        for image in readme_pictures(notebook):
+            write_whole(NOTEBOOKS / f"{name}.png", image)
 
 
 if __name__ == "__main__":

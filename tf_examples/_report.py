@@ -8,7 +8,7 @@ import math
 import os
 import sys
 import tempfile
-import time
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -105,26 +105,27 @@ def show(*things: Any) -> None:
 
 def track(items: Sequence[Item], description: str) -> Iterator[Item]:
     """Yields `items`; from the third second on a bar on the terminal says how far it is."""
-    columns = (
+    console = rich.console.Console(stderr=True)
+    if not console.is_terminal:
+        yield from items
+        return
+    bar = rich.progress.Progress(
         rich.progress.TextColumn("{task.description}"),
         rich.progress.BarColumn(),
         rich.progress.MofNCompleteColumn(),
         rich.progress.TimeRemainingColumn(),
+        console=console,
+        transient=True,
     )
-    console = rich.console.Console(stderr=True)
-    bar = rich.progress.Progress(*columns, console=console, transient=True)
-    if not console.is_terminal:
-        yield from items
-        return
     task = bar.add_task(description, total=len(items))
-    start = time.monotonic()
+    patience = threading.Timer(2, bar.start)
+    patience.start()
     try:
         for item in items:
             yield item
             bar.advance(task)
-            if time.monotonic() - start > 2:
-                bar.start()
     finally:
+        patience.cancel()
         bar.stop()
 
 

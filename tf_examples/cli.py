@@ -199,7 +199,6 @@ def _write_report(path: Path, done: Sequence[tuple[Section, float, Any]]) -> Non
         for s, seconds, result in done
     ]
     _write(path, page("How large models are trained, in small", parts).encode())
-    print(f"tf-examples: report written to {path.absolute()}", file=sys.stderr)
 
 
 def _check_figure(path: Path | None) -> str:
@@ -231,6 +230,7 @@ def _write(path: Path, content: bytes) -> None:
         write_whole(path, content)
     except OSError as error:
         raise _RefusalError(f"can't write {path}: {error.strerror or error}") from error
+    print(f"tf-examples: written to {path.absolute()}", file=sys.stderr)
 
 
 def _argument_helps(function: Callable[..., Any]) -> dict[str, str]:
