@@ -159,7 +159,7 @@ body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 54rem; margin: 2rem aut
 h2 {{ margin-top: 3rem; }}
 p.meta {{ color: #595959; margin-top: -0.75rem; }}
 table {{ border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }}
-caption {{ text-align: left; font-weight: 600; padding-bottom: 0.3rem; }}
+caption {{ text-align: left; white-space: pre-line; font-weight: 600; padding-bottom: 0.3rem; }}
 th, td {{ padding: 0.2rem 1rem 0.2rem 0; border-bottom: 1px solid #ddd; }}
 img {{ max-width: 100%; height: auto; }}
 </style>

@@ -410,7 +410,7 @@ class GradientDescentResult:
         end = float(self.formula[-1])
         return Table(
             f"{len(self.theta) - 1} steps at learning rate {self.learning_rate:g} from theta = "
-            f"{self.theta[0]:.4f} to {self.target:g}\n"
+            f"{self.theta[0]:.4f} towards {self.target:g}\n"
             f"Steps to a gradient of {self.tolerance:g}: foreseen {self.steps_foreseen:.0f}, "
             f"taken {taken}",
             ("program", "last theta", "off the formula"),
