@@ -23,10 +23,22 @@ SECTIONS = (
         "gradient_descent", "3.1, 4.1", "The first program; slow, best, oscillating, diverging", 30
     ),
     Section(
+        "batch_sizes", "3.4", "Gradient noise, and what a batch of each size costs and brings", 30
+    ),
+    Section(
         "backpropagation",
         "3.2, 4.2",
         "The second program; the chain rule by hand, and its cost",
         45,
+    ),
+    Section(
+        "optimizer_comparison", "3.3, 4.3", "Six optimizers race, each at its own best rate", 45
+    ),
+    Section(
+        "gradient_stability", "5", "Gradients that vanish or explode with depth, and the cures", 45
+    ),
+    Section(
+        "regularization", "3.4", "L1, L2, weight decay, dropout, early stopping: the gap closes", 45
     ),
     Section("model_fit", "4.3", "Five optimizers on handwritten digits, beside Keras's own", 45),
 )
