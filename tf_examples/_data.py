@@ -47,3 +47,15 @@ def digits(test_examples: int = 360, seed: int = 0) -> Split:
         random_state=seed,
     )
     return Split(x_train, y_train, x_test, y_test)
+
+
+def diabetes() -> tuple[np.ndarray, np.ndarray]:
+    """Ten measurements of 442 diabetes patients and the progress of the disease a year later.
+
+    Features (442, 10), each with mean 0 and standard deviation 1: age, sex, body mass index, blood
+    pressure, six blood serum values. Targets (442,) from 25 to 346, in no stated unit. Float64.
+    Source: B. Efron, T. Hastie, I. Johnstone and R. Tibshirani, Least angle regression, Annals of
+    Statistics 32(2), 2004. scikit-learn, which ships the set, states no licence for it.
+    """
+    x, y = datasets.load_diabetes(return_X_y=True)
+    return (x - x.mean(axis=0)) / x.std(axis=0), y
