@@ -94,19 +94,22 @@ def test_every_notebook_is_its_module_executed_with_its_pictures(name):
     assert counts == list(range(1, len(counts) + 1)), "executed from top to bottom, once"
 
 
-def test_the_readme_shows_a_notebooks_picture_with_its_alternative_text():
-    shown = re.findall(r"!\[([^\]]+)\]\(notebooks/(\w+)\.png\)", README)
-    assert {name for _, name in shown} == {path.stem for path in (ROOT / "notebooks").glob("*.png")}
+@pytest.mark.parametrize("form", ["png", "gif"])
+def test_the_readme_shows_a_notebooks_picture_with_its_alternative_text(form):
+    shown = re.findall(rf"!\[([^\]]+)\]\(notebooks/(\w+)\.{form}\)", README)
+    written = {path.stem for path in (ROOT / "notebooks").glob(f"*.{form}")}
+    assert {name for _, name in shown} == written
     for alt, name in shown:
         notebook = nbformat.read(ROOT / f"notebooks/{name}.ipynb", as_version=4)
-        image = (ROOT / f"notebooks/{name}.png").read_bytes()
-        assert [image] == _notebooks.readme_pictures(notebook), "run `make notebooks`"
+        image = (ROOT / f"notebooks/{name}.{form}").read_bytes()
+        assert [image] == _notebooks.readme_pictures(notebook, form), "run `make notebooks`"
+        assert len(image) < 900_000, "too large for a page"
         alts = [
-            output.metadata["image/png"]["alt"]
+            output.metadata[f"image/{form}"]["alt"]
             for cell in notebook.cells
             if "readme" in cell.metadata.get("tags", ())
             for output in cell.outputs
-            if "image/png" in output.get("data", {})
+            if f"image/{form}" in output.get("data", {})
         ]
         assert [alt] == alts, "copy the picture's alternative text from the notebook"
 

@@ -2,7 +2,7 @@
 
 A section is written as cells (`# %%`). Cells tagged `module-only` stay in the module; what a cell
 has under `if __name__ == "__main__":` stands plain in the notebook, and is executed there. The
-picture of a cell tagged `readme` is written beside the notebook, too.
+picture of a cell tagged `readme` is written beside the notebook, too, and so is its animation.
 """
 
 import ast
@@ -55,14 +55,14 @@ def execute(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
-def readme_pictures(notebook: nbformat.NotebookNode) -> list[bytes]:
-    """The pictures in the outputs of cells tagged `readme`, as PNG."""
+def readme_pictures(notebook: nbformat.NotebookNode, form: str = "png") -> list[bytes]:
+    """The pictures in the outputs of cells tagged `readme`; `form` is "png" or "gif"."""
     return [
-        base64.b64decode(output.data["image/png"])
+        base64.b64decode(output.data[f"image/{form}"])
         for cell in notebook.cells
         if "readme" in cell.metadata.get("tags", ())
         for output in cell.outputs
-        if "image/png" in output.get("data", {})
+        if f"image/{form}" in output.get("data", {})
     ]
 
 
@@ -82,8 +82,9 @@ def main(names: list[str]) -> None:
     for name in track(names or list(NAMES), "Executing notebooks"):
         notebook = execute(build(name))
         write_whole(NOTEBOOKS / f"{name}.ipynb", (nbformat.writes(notebook) + "\n").encode())
-        for image in readme_pictures(notebook):
-            write_whole(NOTEBOOKS / f"{name}.png", image)
+        for form in ("png", "gif"):
+            for image in readme_pictures(notebook, form):
+                write_whole(NOTEBOOKS / f"{name}.{form}", image)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,16 @@ import base64
 import html
 import io
 import textwrap
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import matplotlib
 import matplotlib.figure
 import numpy as np
+import PIL.Image
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 # Okabe and Ito's colours, told apart with any colour vision.
 BLACK, GREY = "#000000", "#707070"
@@ -99,6 +103,62 @@ def picture(
         textwrap.fill(statement, width), x=0.01, ha="left", fontsize=13, fontweight="bold"
     )
     return figure, figure.subplots(rows, columns, **subplots)
+
+
+class Animation:
+    """A picture that moves, as a GIF that repeats.
+
+    Args:
+        picture: what doesn't move, and the statement and alternative text.
+        moving: its artists that do, in the order in which they lie above the rest.
+        draw: brings them into their state at a frame, given an item of `frames`.
+        frames: what `draw` is called with: a tenth of a second each, the last one two seconds.
+    """
+
+    def __init__(
+        self,
+        picture: Picture,
+        moving: Sequence[Artist],
+        draw: Callable[[Any], None],
+        frames: Iterable[Any],
+    ) -> None:
+        self.picture, self.moving, self.draw, self.frames = picture, moving, draw, frames
+
+    def encoded(self, form: str = "gif") -> bytes:
+        """The animation as a file's content; `form` is "gif"."""
+        canvas = FigureCanvasAgg(self.picture)
+        for artist in self.moving:
+            artist.set_animated(True)  # left out where the whole picture is drawn
+        images: list[PIL.Image.Image] = []
+        for frame in self.frames:
+            self.draw(frame)
+            if not images:
+                canvas.draw()
+                still = canvas.copy_from_bbox(self.picture.bbox)
+            canvas.restore_region(still)
+            for artist in self.moving:
+                artist.draw(canvas.get_renderer())
+            images.append(PIL.Image.fromarray(np.array(canvas.buffer_rgba())).convert("RGB"))
+        # One palette, no dithering: what doesn't move costs nothing. matplotlib's own writer makes
+        # a palette a frame, and files 10 times as large.
+        palette = images[-1].quantize(128, PIL.Image.Quantize.FASTOCTREE)
+        indexed = [
+            image.quantize(palette=palette, dither=PIL.Image.Dither.NONE) for image in images
+        ]
+        durations = [100] * (len(indexed) - 1) + [2000]
+        buffer = io.BytesIO()
+        indexed[0].save(
+            buffer, form, save_all=True, append_images=indexed[1:], duration=durations, loop=0
+        )
+        return buffer.getvalue()
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
+        image = base64.b64encode(self.encoded()).decode()
+        text = f"{self.picture.statement}\n{self.picture.alt}"
+        return {"image/gif": image, "text/plain": text}, {"image/gif": {"alt": self.picture.alt}}
+
+    def __rich__(self) -> str:
+        return self.picture.__rich__()
 
 
 def label_ends(axes: Axes) -> None:

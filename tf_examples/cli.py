@@ -17,7 +17,10 @@ import typer
 from tf_examples.sections import NAMES, SECTIONS, Section
 
 Figure = Annotated[
-    Path | None, typer.Option(help="Save the picture: .png, .svg or .pdf.", show_default=False)
+    Path | None,
+    typer.Option(
+        help="Save the picture: .png, .svg or .pdf; .gif where it moves.", show_default=False
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and only that.")]
 Quick = Annotated[bool, typer.Option("--quick", help="Smaller settings: seconds, not minutes.")]
@@ -93,6 +96,8 @@ def _section_command(section: Section) -> Callable[..., None]:
     """A command whose options are those of the section's `run`, and the four of every section."""
     module = _load(section)
     helps = _argument_helps(module.run)
+    signature = inspect.signature(module.run, eval_str=True)
+    moves = hasattr(signature.return_annotation, "animation")
     parameters = [
         inspect.Parameter(
             name,
@@ -103,20 +108,21 @@ def _section_command(section: Section) -> Callable[..., None]:
                 typer.Option(help=f"{helps.get(name, '')} ({parameter.default} if not given)"),
             ],
         )
-        for name, parameter in inspect.signature(module.run, eval_str=True).parameters.items()
+        for name, parameter in signature.parameters.items()
     ]
 
     def command(
         *, figure: Figure, as_json: Json, quick: Quick, report: Report, **options: Any
     ) -> None:
-        form = _check_figure(figure)
+        form = _check_figure(figure, moves)
         _check_path(report)
         typed = {name: value for name, value in options.items() if value not in (None, [])}
         settings = (module.QUICK if quick else {}) | typed
         seconds, result = _run(section, module, settings)
         _print(result, as_json)
         if figure:
-            _write(figure, result.figure().encoded(form))
+            drawn = result.animation() if form == "gif" else result.figure()
+            _write(figure, drawn.encoded(form))
         if report:
             _write_report(report, [(section, seconds, result)])
 
@@ -201,14 +207,16 @@ def _write_report(path: Path, done: Sequence[tuple[Section, float, Any]]) -> Non
     _write(path, page("How large models are trained, in small", parts).encode())
 
 
-def _check_figure(path: Path | None) -> str:
-    """The form that the name asks for, if it can be written there."""
-    forms = ("png", "svg", "pdf")
+def _check_figure(path: Path | None, moves: bool) -> str:
+    """The form that the name asks for, if it can be written there; .gif only of what moves."""
+    forms = ("png", "svg", "pdf", "gif") if moves else ("png", "svg", "pdf")
     form = path.suffix[1:].lower() if path else "png"
     if path and form not in forms:
         nearest = (difflib.get_close_matches(form, forms, 1) or ["png"])[0]
         meant = path.with_suffix(f".{nearest}")
-        raise _RefusalError(f"{path} must end in .png, .svg or .pdf. Did you mean {meant}?")
+        why = "This section has no animation: " if form == "gif" else ""
+        said = f".{', .'.join(forms[:-1])} or .{forms[-1]}"
+        raise _RefusalError(f"{why}{path} must end in {said}. Did you mean {meant}?")
     _check_path(path)
     return form
 

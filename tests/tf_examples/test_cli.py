@@ -71,6 +71,7 @@ def options_of(capsys):
 
 def refused(capsys, *arguments, status=2):
     """The one line on stderr with which the command refuses `arguments`."""
+    capsys.readouterr()
     assert cli.main(arguments) == status
     out, err = capsys.readouterr()
     assert out == ""
@@ -143,7 +144,7 @@ def test_picture_and_report_are_written(section, capsys, tmp_path):
     ("arguments", "said"),
     [
         (["lst"], "Did you mean 'list'?"),
-        (["run", "gradient_decent"], "Did you mean 'gradient_descent'?"),
+        (["run", "gradient_decent"], "Did you mean 'gradient_descent'"),
         (["run", "zzz"], "There are: list, run all, run neural_network"),
         (["run", "SECTION", "--rat", "1"], "--rate"),
         (["run", "SECTION", "--rate", "much"], "'--rate'"),
@@ -174,6 +175,32 @@ def test_a_path_that_cannot_be_written_is_refused_before_the_section_runs(
     )
     assert "can't write" in refused(capsys, "run", "all", "--report", str(missing))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_gif_is_written_where_the_result_moves_and_refused_where_it_does_not(
+    section, capsys, tmp_path, monkeypatch
+):
+    film = tmp_path / "film.gif"
+    line = refused(capsys, "run", section, "--figure", str(film))
+    assert "no animation" in line
+    assert f"must end in .png, .svg or .pdf. Did you mean {film.with_suffix('.png')}?" in line
+
+    class Moving(Result):
+        def animation(self):
+            return types.SimpleNamespace(encoded=lambda form: f"a {form}".encode())
+
+    def moving_run(*, rate: float = 0.1) -> Moving:
+        return Moving({"rate": rate})
+
+    module = types.SimpleNamespace(run=moving_run, QUICK={})
+    monkeypatch.setattr(cli, "_load", lambda section: module)
+    assert cli.main(["run", section, "--figure", str(film)]) == 0
+    assert film.read_bytes() == b"a gif"
+    typo = tmp_path / "film.giff"
+    assert f"Did you mean {film}?" in refused(capsys, "run", section, "--figure", str(typo))
+    picture = tmp_path / "still.png"
+    assert cli.main(["run", section, "--figure", str(picture)]) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_file_is_written_whole_or_not_at_all(section, capsys, tmp_path, monkeypatch):
