@@ -615,7 +615,7 @@ def draw_heat_maps(sweeps: dict[str, dict[int, np.ndarray]]) -> _plots.Picture:
     ends = [list(sweep.values())[-1] for sweep in sweeps.values()]
     depth = len(ends[0])
     figure, axes = _plots.picture(
-        f"Layer 1 of {depth}: " + ", ".join(f"10^{values[0]:.0f}" for values in ends),
+        f"Layer 1 of {depth}: gradients of " + ", ".join(f"10^{values[0]:.0f}" for values in ends),
         "Heat maps of log10 gradient norm, with the depth of the network across and the layer "
         f"upwards, each a triangle on grey: at {depth} layers, "
         + "; ".join(
@@ -881,8 +881,10 @@ def describe(curves: dict[str, np.ndarray]) -> str:
 @_plots.drawing
 def draw_training(found: dict[str, dict[str, np.ndarray]]) -> _plots.Picture:
     """Loss curves of each network and its cures."""
+    name, curves = next(iter(found.items()))
+    ends = [outcome(curve)[1] for curve in curves.values()]
     figure, axes = _plots.picture(
-        "Two networks that fail, and what makes each of them train",
+        f"{name}: loss {ends[0]:.2f} as it is, {min(ends):.2f} with the best cure",
         "Loss against step on a logarithmic scale. "
         + ". ".join(f"{name}: {describe(curves)}" for name, curves in found.items())
         + ".",
@@ -1194,18 +1196,16 @@ class GradientStabilityResult:
         depth = max(self.sweep)
         rows = []
         for name, curve in self.curves.items():
-            before, after, least, most, diverge = outcome(curve)
-            ends = (diverge, None, None) if diverge else (after, least, most)
             norms = self.norms[name]
-            rows.append((name, norms[0], norms[-2], before, *ends))
+            rows.append((name, norms[0], norms[-2], *outcome(curve)[:4]))
         sixteen = int(np.argmin(np.abs(self.loss_scales - 2.0**16)))
         return Table(
             f"{self.activation}, {self.initializer}: log10 gradient norms of {depth} layers; "
-            f"loss of {self.trained_depth} trained\n"
+            f"loss of {self.trained_depth} (inf: diverges)\n"
             f"Factor of a hidden layer on the squared error signal: {self.factor_foreseen:.3f} "
             f"foreseen, {self.factor_measured:.3f}\n"
-            f"float16 loses {self.lost[0]:.1%} of a sigmoid net's first gradient; with loss scale "
-            f"2^16 {self.lost[sixteen]:.1%}",
+            f"float16 zeroes {self.lost[0]:.1%} of a sigmoid net's first gradient; "
+            f"scaled by 2^16, {self.lost[sixteen]:.1%}",
             ("network", "layer 1", f"layer {depth - 1}", "first loss", "last", "least", "most"),
             ("", ".1f", ".1f", ".2f", ".3f", ".3f", ".3f"),
             rows,
