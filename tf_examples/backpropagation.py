@@ -161,7 +161,8 @@ numbers of three examples:
 $$z = xW + b, \qquad J = \tfrac19 \sum_{i,k} (z_{ik} - y_{ik})^2.$$
 
 The walk back is the same, with matrices. Each weight is used in all examples, so its paths add up:
-the sum of the chain rule has become a matrix product.
+the sum of the chain rule has become a matrix product. With $dz$ for $\partial J / \partial z$, and
+so on:
 
 $$dz = \tfrac29 (z - y), \qquad dW = x^\top dz, \qquad db = \sum_i dz_i$$
 """
@@ -424,9 +425,9 @@ if __name__ == "__main__":
 # %% [markdown]
 r"""
 Left, the dashed prediction lies on what was measured. The slow mode is a direction in which both
-weights go up and the bias goes down: the three outputs move least there, so the loss is flattest.
-What it has left can be read off the parameters printed above: in each column both weights are the
-same amount too high, and the bias is that amount too low.
+weights go up and the bias goes down: the outputs change least there, so the loss is flattest.
+What it has left can be read off the parameters printed above: in each column both weights are
+nearly the same amount too high, and the bias is that amount too low.
 
 ## A task in which the inputs matter
 
@@ -539,6 +540,7 @@ This is why training needs more memory than prediction: all that the way back ne
 
 # %%
 def sigmoid(z: np.ndarray) -> np.ndarray:
+    """A step from 0 to 1, smoothed."""
     return 1 / (1 + np.exp(-z))
 
 
@@ -692,6 +694,7 @@ def counted_flops(model: keras.Model, examples: int, only: str = ".*") -> tuple[
 
 
 PRODUCTS = ".*[Mm]at[Mm]ul.*"
+"""The names of TensorFlow's matrix products."""
 
 
 # %%
@@ -732,8 +735,9 @@ differences do, takes two predictions for every one of them.
 2. Add 3 to all `INPUTS`. Expect the slowest mode to keep 88% after a thousand steps, and the limit
    of the learning rate to fall to 0.13: the inputs now point almost the same way as the column of
    ones. This is why inputs are centred before training.
-3. In `backward`, leave out the factor `ACTIVATIONS[activation][1](z_before)`. Expect "linear" to
-   pass, and every other activation to fail: only its derivative is 1 everywhere.
+3. In `backward`, leave out the factor `ACTIVATIONS[activation][1](z_before)`. Expect the error of
+   "linear" to stay as it is, and all others to rise above what is allowed: only the derivative of
+   "linear" is 1 everywhere.
 """
 
 

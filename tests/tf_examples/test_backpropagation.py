@@ -173,6 +173,12 @@ def test_the_slowest_mode_keeps_10_8_percent_of_its_distance(result):
     np.testing.assert_allclose(measured[1:], predicted[1:], rtol=1e-2)
 
 
+def test_one_percent_of_the_slowest_mode_is_left_after_2071_steps():
+    path = section.run_program(0, section.TARGETS, 0.01, 2071)
+    shares = section.measured_shares(path, section.TARGETS)[:, 0]
+    assert shares[2071] < 0.01 < shares[2068]
+
+
 def test_every_step_lies_on_the_prediction(result):
     predicted = section.predicted_shares(0.01, 1000)
     measured = section.measured_shares(result.path, section.TARGETS)
@@ -378,13 +384,17 @@ def test_an_option_out_of_range_is_named(option, message):
 
 
 def test_every_option_reaches_the_result():
-    result = section.run(learning_rate=0.5, steps=7, widths=SMALL, activation="tanh", seed=9)
+    result = section.run(learning_rate=1.8, steps=7, widths=SMALL, activation="tanh", seed=9)
     assert result.path.shape == (8, 3, 3)
     np.testing.assert_allclose(result.path[0], stacked(9))
-    expected = transcript(stacked(9), section.TARGETS, 0.5, 7)
+    expected = transcript(stacked(9), section.TARGETS, 1.8, 7)
     for end in (result.path[-1], result.formula, *result.last.values()):
         np.testing.assert_allclose(end, expected, rtol=0, atol=1e-5)
+    for shares in result.shares:  # of sizes: at this rate the fast modes change sign
+        np.testing.assert_allclose(shares, 0.6**7, rtol=1e-3)
     assert result.flops["by formula"] == section.product_flops(SMALL, 32)
+    error, _ = result.gradient_errors["network by hand, tape"]
+    assert error == section.network_error(SMALL, "tanh", 9)
     assert "3-5-4-2, tanh" in result.table().title
 
 
