@@ -12,15 +12,13 @@ if BACKEND == "tensorflow":
     import tensorflow as tf
 
     COMPILED = ["graph", "xla"]
-    QUICKEST = "eager"  # for a few steps
 else:
     import jax
 
     COMPILED = ["jit"]
-    QUICKEST = "jit"
 
-SHAPES = [(3, 4), (5,), (), (1, 2, 1)]
-SCALES = [1.0, 1e-2, 10.0, 0.1]  # of the gradients, so that a swap of variables shows
+SHAPES = [(3, 4), (), (1, 2, 1)]
+SCALES = [1.0, 1e-2, 10.0]  # of the gradients, so that a swap of variables shows
 
 
 def problem(steps, seed=0, shapes=SHAPES, scales=SCALES):
@@ -28,7 +26,10 @@ def problem(steps, seed=0, shapes=SHAPES, scales=SCALES):
     rng = np.random.default_rng(seed)
     weights = [np.asarray(rng.normal(size=shape)) for shape in shapes]
     gradients = [
-        [scale * np.asarray(rng.normal(size=shape)) for shape, scale in zip(shapes, scales)]
+        [
+            scale * np.asarray(rng.normal(size=shape))
+            for shape, scale in zip(shapes, scales, strict=True)
+        ]
         for _ in range(steps)
     ]
     return weights, gradients
@@ -77,9 +78,12 @@ def stepper(optimizer, variables, how="eager"):
     pure = jax.jit(optimizer.stateless_apply)
 
     def apply_pure(gradients):
-        state = [v.value for v in optimizer.variables], gradients, [v.value for v in variables]
-        for variable, value in zip([*variables, *optimizer.variables], sum(pure(*state), [])):
-            variable.assign(value)
+        new_weights, new_state = pure(
+            [v.value for v in optimizer.variables], gradients, [v.value for v in variables]
+        )
+        for old, new in ((variables, new_weights), (optimizer.variables, new_state)):
+            for variable, value in zip(old, new, strict=True):
+                variable.assign(value)
 
     return apply_pure
 
@@ -91,6 +95,28 @@ def descend(optimizer, weights, gradients, how="eager", dtypes="float32"):
     for gradient in gradients:
         step(as_tensors(gradient, variables))
     return as_arrays(variables)
+
+
+def descend_bowl(optimizer, start, curvatures, steps, dtype="float32"):
+    """Minimizes the sum of `curvatures / 2 * w**2`; returns the path of w, with its start."""
+    (variable,) = variables = as_variables([np.broadcast_to(start, np.shape(curvatures))], dtype)
+    step = stepper(optimizer, variables)
+    path = as_arrays(variables)
+    for _ in range(steps):
+        step([ops.cast(curvatures, dtype) * variable])
+        path += as_arrays(variables)
+    return np.array(path)
+
+
+def descend_slope(optimizer, slopes, steps, dtype="float32"):
+    """Descends from 0 along the constant gradient `slopes`; returns the path, with its start."""
+    variables = as_variables([np.zeros_like(slopes)], dtype)
+    step = stepper(optimizer, variables)
+    path = as_arrays(variables)
+    for _ in range(steps):
+        step(as_tensors([slopes], variables))
+        path += as_arrays(variables)
+    return np.array(path)
 
 
 def error(found, expected, start):

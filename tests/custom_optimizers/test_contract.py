@@ -14,7 +14,6 @@ from tests.custom_optimizers import cases
 from tests.custom_optimizers.steps import (
     BACKEND,
     COMPILED,
-    QUICKEST,
     as_arrays,
     as_tensors,
     as_variables,
@@ -236,9 +235,7 @@ def test_optimizer_is_registered_under_the_package_and_its_own_name(case):
 
 def small_model(optimizer, **compile_options):
     keras.utils.set_random_seed(0)
-    model = keras.Sequential(
-        [keras.Input((3,)), keras.layers.Dense(4, activation="tanh"), keras.layers.Dense(2)]
-    )
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, activation="tanh")])
     model.compile(optimizer, loss="mse", **compile_options)
     return model
 
@@ -270,22 +267,27 @@ def test_training_saved_loaded_and_resumed_is_bit_for_bit_training_never_stopped
 
 
 @every_case
-@pytest.mark.parametrize("how", COMPILED)
-def test_a_hundred_random_steps_follow_the_float64_formula(case, how):
-    weights, gradients = problem(100)
-    twice = [step + step for step in gradients]
-    dtypes = ["float32"] * len(weights) + ["float64"] * len(weights)
-    found = descend(case.new(learning_rate=0.01), weights + weights, twice, how, dtypes)
-    single, double = found[: len(weights)], found[len(weights) :]
-    assert error(single, transcribed(case, weights, gradients, 0.01), weights) < 1e-5
+@pytest.mark.parametrize("how", ["eager", *COMPILED])
+def test_random_steps_in_float32_and_float64_follow_the_float64_formula_and_keras(case, how):
+    steps = 20 if how == "eager" else 100
+    dtypes, scales = ["float32", "float32", "float64"], [1.0, 1e-2, 10.0]
+    weights, gradients = problem(steps, shapes=[(3, 4), (), (1, 2, 1)], scales=scales)
+    found, kerass = (
+        descend(optimizer, weights, gradients, how, dtypes)
+        for optimizer in (case.new(learning_rate=0.01), case.new_counterpart(learning_rate=0.01))
+    )
     # Keras keeps the learning rate in float32.
     expected = transcribed(case, weights, gradients, np.float32(0.01))
-    assert error(double, expected, weights) < 1e-9
+    assert error(found[:2], expected[:2], weights[:2]) < 1e-5
+    assert error(found[2:], expected[2:], weights[2:]) < 1e-9
+    assert error(found[:2], kerass[:2], weights[:2]) < 1e-5
+    # Keras rounds beta_1 and its like to float32, whatever the weight.
+    assert error(found[2:], kerass[2:], weights[2:]) < 1e-6
 
 
 @every_case
 def test_a_hundred_steps_under_a_schedule_follow_the_float64_formula(case):
-    weights, gradients = problem(100)
+    weights, gradients = problem(100, shapes=[(3, 4), ()], scales=[1.0, 10.0])
     schedule = keras.optimizers.schedules.InverseTimeDecay(0.05, 1, 0.1)
     found = descend(case.new(learning_rate=schedule), weights, gradients, COMPILED[0])
     rates = [0.05 / (1 + 0.1 * t) for t in range(100)]
@@ -293,7 +295,7 @@ def test_a_hundred_steps_under_a_schedule_follow_the_float64_formula(case):
 
 
 @every_optimizer
-@settings(max_examples=10, deadline=None, derandomize=True, database=None)
+@settings(max_examples=8, deadline=None, derandomize=True, database=None)
 @given(data=st.data())
 def test_any_usual_hyperparameters_follow_the_float64_formula(case, data):
     drawn = {
@@ -301,24 +303,10 @@ def test_any_usual_hyperparameters_follow_the_float64_formula(case, data):
         for name, default in cases.own_arguments(case.optimizer).items()
         if name != "learning_rate"
     }
-    weights, gradients = problem(12, shapes=[(2, 3), ()], scales=[1.0, 0.1])
+    weights, gradients = problem(6, shapes=[(2, 3)], scales=[1.0])
     found = descend(case.new(learning_rate=0.01, **drawn), weights, gradients)
     expected = transcribed(case, weights, gradients, 0.01, **drawn)
     assert error(found, expected, weights) < 1e-5
-
-
-@every_case
-@pytest.mark.parametrize("how", ["eager", *COMPILED])
-def test_steps_equal_those_of_keras_in_float32_and_float64(case, how):
-    weights, gradients = problem(20, shapes=[(3, 4), (), (3, 4), ()])
-    dtypes = ["float32", "float32", "float64", "float64"]
-    found, expected = (
-        descend(optimizer, weights, gradients, how, dtypes)
-        for optimizer in (case.new(), case.new_counterpart())
-    )
-    assert error(found[:2], expected[:2], weights[:2]) < 1e-5
-    # Keras rounds hyperparameters such as beta_1 to float32 for every variable.
-    assert error(found[2:], expected[2:], weights[2:]) < 1e-6
 
 
 BASE_OPTIONS = {
@@ -337,14 +325,16 @@ BASE_OPTIONS = {
 @every_optimizer
 @pytest.mark.parametrize("options", BASE_OPTIONS.values(), ids=BASE_OPTIONS.keys())
 def test_options_of_every_keras_optimizer_act_as_in_keras(case, options):
-    weights, gradients = problem(5, shapes=[(3, 4), ()], scales=[1.0, 10.0])
+    weights, gradients = problem(4, shapes=[(3, 4), ()], scales=[1.0, 10.0])
     optimizers = [
         make(**({"learning_rate": 0.05} | options)) for make in (case.new, case.new_counterpart)
     ]
-    found, expected = (descend(o, weights, gradients, QUICKEST) for o in optimizers)
-    without = descend(case.new(learning_rate=0.05), weights, gradients, QUICKEST)
+    # JAX traces a condition at every eager step.
+    how = COMPILED[0] if "gradient_accumulation_steps" in options else "eager"
+    found, expected = (descend(o, weights, gradients, how) for o in optimizers)
     assert error(found, expected, weights) < 1e-5
     if options.keys() & {"weight_decay", "clipnorm", "clipvalue", "global_clipnorm"}:
+        without = descend(case.new(learning_rate=0.05), weights, gradients)
         assert error(found, without, weights) > 1e-3
     if "use_ema" in options:
         averages = [as_arrays(o._model_variables_moving_average) for o in optimizers]
@@ -358,13 +348,12 @@ def test_loss_scale_optimizer_around_it_acts_as_in_keras(case):
     scaled.insert(2, [np.full_like(g, np.inf) for g in gradients[0]])
     scaled[3:] = [[g / 2 for g in step] for step in scaled[3:]]
     found, expected = (
-        descend(keras.optimizers.LossScaleOptimizer(inner), weights, scaled, QUICKEST)
-        for inner in (case.new(), case.new_counterpart())
+        descend(keras.optimizers.LossScaleOptimizer(inner), weights, scaled, COMPILED[0])
+        for inner in (case.new(learning_rate=0.05), case.new_counterpart(learning_rate=0.05))
     )
     assert error(found, expected, weights) < 1e-5
     # The step that overflowed was left out, and the scale halved.
-    unscaled = descend(case.new(), weights, gradients, QUICKEST)
-    assert error(found, unscaled, weights) < 1e-5
+    assert error(found, transcribed(case, weights, gradients, 0.05), weights) < 1e-5
 
 
 @every_optimizer
@@ -373,7 +362,9 @@ def test_fit_in_mixed_float16_equals_that_of_keras(case):
     keras.config.set_dtype_policy("mixed_float16")
     try:
         models = [
-            fit(small_model(make(learning_rate=0.01), jit_compile=False), epochs=2)
+            fit(
+                small_model(make(learning_rate=0.01), run_eagerly=BACKEND == "tensorflow"), epochs=2
+            )
             for make in (case.new, case.new_counterpart)
         ]
         start = small_model("sgd").get_weights()
@@ -398,31 +389,29 @@ def unit_in_the_last_place(x, dtype):
 @every_case
 @pytest.mark.parametrize("dtype", BITS)
 def test_each_step_in_half_precision_is_within_the_rounding_of_the_weight(case, dtype):
-    weights, gradients = problem(30, shapes=[(6,)] * 3, scales=[1e-3, 1.0, 1e3])
-    variables = as_variables(weights, dtype)
+    weights, gradients = problem(15, shapes=[(9,)], scales=[np.repeat([1e-3, 1.0, 1e3], 3)])
+    (variable,) = variables = as_variables(weights, dtype)
     gradients = [as_tensors(gradient, variables) for gradient in gradients]
-    optimizer = case.new(learning_rate=0.01)
-    step = stepper(optimizer, variables)
-    expected_steps = [
-        np.diff([np.zeros(6), *(w for w, _ in case.transcript(np.zeros(6), column, 0.01))], axis=0)
-        for column in by_weight([as_arrays(gradient) for gradient in gradients])
-    ]
-    for t, gradient in enumerate(gradients):
-        before = as_arrays(variables)
+    (column,) = by_weight([as_arrays(gradient) for gradient in gradients])
+    path = [np.zeros(9), *(w for w, _ in case.transcript(np.zeros(9), column, 0.01))]
+
+    step = stepper(case.new(learning_rate=0.01), variables)
+    for gradient, taken in zip(gradients, np.diff(path, axis=0), strict=True):
+        (start,) = as_arrays([variable])
         step(gradient)
-        for start, found, taken in zip(before, as_arrays(variables), expected_steps, strict=True):
-            expected = start + taken[t]
-            allowed = (
-                unit_in_the_last_place(np.maximum(abs(expected), abs(found)), dtype) / 2
-                + unit_in_the_last_place(taken[t], dtype) / 2
-                + 1e-5 * abs(taken[t])  # of the rule, in float32
-            )
-            np.testing.assert_array_less(abs(found - expected), allowed)
+        (found,) = as_arrays([variable])
+        expected = start + taken
+        allowed = (
+            unit_in_the_last_place(np.maximum(abs(expected), abs(found)), dtype) / 2
+            + unit_in_the_last_place(taken, dtype) / 2
+            + 1e-5 * abs(taken)  # of the rule, in float32
+        )
+        np.testing.assert_array_less(abs(found - expected), allowed)
 
 
 @every_case
 def test_gradient_of_zero_changes_no_weight(case):
-    weights, gradients = problem(3, scales=[0.0] * 4)
+    weights, gradients = problem(3, scales=[0.0] * 3)
     for found, start in zip(descend(case.new(), weights, gradients), weights, strict=True):
         np.testing.assert_array_equal(found, np.float32(start))
 
@@ -455,15 +444,14 @@ def test_permuting_or_reshaping_a_variable_permutes_or_reshapes_its_update(case)
 
 @every_optimizer
 def test_accumulated_micro_batches_equal_one_batch_of_their_mean(case):
-    weights, gradients = problem(6)
+    weights, gradients = problem(6, shapes=[(3, 4), ()], scales=[1.0, 10.0])
     means = [
         [np.mean(micro, axis=0) for micro in by_weight(gradients[start : start + 3])]
         for start in (0, 3)
     ]
     accumulated = case.new(learning_rate=0.01, gradient_accumulation_steps=3)
-    found = descend(accumulated, weights, gradients, QUICKEST)
-    expected = descend(case.new(learning_rate=0.01), weights, means, QUICKEST)
-    assert error(found, expected, weights) < 1e-6
+    found = descend(accumulated, weights, gradients, COMPILED[0])
+    assert error(found, transcribed(case, weights, means, 0.01), weights) < 1e-5
 
 
 # Gradients: sparse, missing, or of another shape than their variable.
@@ -540,7 +528,7 @@ def test_embedding_layer_under_a_tape_is_updated_by_the_dense_formula(case):
 
 @every_optimizer
 def test_weight_without_gradient_stays_and_keras_warns(case):
-    weights, ((first, second),) = problem(1, shapes=[(3,), (2, 2)], scales=[1.0, 1.0])
+    weights, ((_, second),) = problem(1, shapes=[(3,), (2, 2)], scales=[1.0, 1.0])
     variables = as_variables(weights)
     with pytest.warns(UserWarning, match="Gradients do not exist for variables .*weight_0"):
         case.new(learning_rate=0.1).apply([None, *as_tensors([second], variables[1:])], variables)
@@ -554,7 +542,7 @@ def test_weight_without_gradient_stays_and_keras_warns(case):
 def test_no_gradient_at_all_is_refused_with_the_names_of_the_variables(case):
     variables = as_variables(problem(0)[0])
     with pytest.raises(ValueError, match="No gradient") as caught:
-        case.new().apply([None] * 4, variables)
+        case.new().apply([None] * 3, variables)
     assert all(variable.path in str(caught.value) for variable in variables)
 
 
@@ -565,8 +553,8 @@ def test_another_number_of_gradients_is_refused_with_both_numbers(case, built):
     optimizer = case.new()
     if built:
         optimizer.build(variables)
-    with pytest.raises(ValueError, match="3 gradients for 4 variables"):
-        optimizer.apply([ops.ones(()) for _ in range(3)], None if built else variables)
+    with pytest.raises(ValueError, match="2 gradients for 3 variables"):
+        optimizer.apply([ops.ones(()) for _ in range(2)], None if built else variables)
 
 
 WRONG_SHAPES = [(3, 1), (1, 4), (4,), (1,), (), (4, 3), (3, 4, 1), (12,), (2, 3, 4), (3, 0)]
