@@ -6,6 +6,9 @@ r"""
 the way of Keras's own?**
 
 Paragraph 4.3 of the article · 45 minutes · know before: a net of two layers, gradient descent.
+
+The article names SGD, Momentum, AdaGrad and RMSprop at this place, and leaves their code to the
+documentation of TensorFlow. Here they run, and Nesterov and Adam with them.
 """
 
 # %%
@@ -27,6 +30,7 @@ from custom_optimizers import Adagrad, Adam, GradientDescent, Momentum, RMSprop
 from tf_examples import _data, _options, _plots
 from tf_examples._report import Table, show, track
 
+# Learning rates: round numbers at which each rule learns steadily, not tuned.
 RATES = {
     "GradientDescent": 0.3,
     "Momentum": 0.1,
@@ -313,8 +317,8 @@ Now every rule gets several epochs and several seeds; a seed stands for other fi
 another order of the digits. Each runs twice from the same start and on the same batches: once with
 the optimizer of `custom_optimizers`, once with the one Keras brings.
 
-The learning rates, in the first cell, are round numbers at which each rule learns steadily, no
-more: this section holds each rule against its twin, and does not rank them.
+The learning rates, in the first cell, are not tuned: this section holds each rule against its twin,
+and does not rank the rules.
 """
 
 
@@ -349,6 +353,13 @@ def rate(
     return keras.optimizers.schedules.CosineDecay(start, steps)
 
 
+# %% [markdown]
+r"""
+A training starts at the weights of its seed and keeps what `fit` has reached after each epoch.
+"""
+
+
+# %%
 @dataclass(frozen=True)
 class Curves:
     """What was measured at the start and after each epoch; arrays are (seeds, epochs + 1)."""
@@ -406,6 +417,13 @@ def train(
     return Trained(Curves(*np.moveaxis(np.array(curves), 2, 0)), ends)
 
 
+# %% [markdown]
+r"""
+Twins are two such trainings by the same rule, ours and Keras's.
+"""
+
+
+# %%
 @dataclass(frozen=True)
 class Twins:
     """What one rule did twice, from the same starts and on the same batches."""
@@ -442,6 +460,7 @@ def train_twins(
     return Twins(factor * RATES[name], ours.curves, keras.curves, apart), ours.weights
 
 
+# %%
 def comparison(twins: dict[str, Twins], title: str) -> Table:
     """One row an optimizer: medians over the seeds, and how far apart the quartiles are."""
 
@@ -542,10 +561,10 @@ No optimizer reads test digits better than another by much more than the seeds d
 clear of logistic regression: one test digit more or less is 0.3 points. This task hardly needs the
 hidden layer, and does not tell good optimizers from better ones.
 
-Where the arithmetic of the twins is the same, so is every bit. That of Adam is not: ours computes
-$1 - \beta^t$ without a cancellation. So small a difference grows, since a neuron that a digit
-switches on in one net and not in the other gives them different gradients. A nudge to the biases
-grows in the same way:
+Where the twins compute alike, they agree to the last bit. Adagrad (in the place of epsilon) and
+Adam (in $1 - \beta^t$, which ours computes without a cancellation) differ from theirs in rounding,
+and in a net such a difference can grow: a neuron that a digit switches on in one net and not in the
+other gives them different gradients. A nudge to the first biases of a net grows in the same way:
 """
 
 
@@ -572,7 +591,7 @@ a function of the step; the cosine decay takes it from $\alpha_0$ to 0 within $T
 $$\alpha_t = \frac{\alpha_0}{2} \left(1 + \cos \frac{\pi t}{T}\right)$$
 
 Any of the optimizers takes a schedule where it takes a number. Since the decay halves the rate on
-average, it is also tried from twice the rate.
+average, it is also tried from twice the rate ("doubled").
 """
 
 
@@ -611,7 +630,7 @@ if __name__ == "__main__":
         for label, factor, schedule in (
             ("constant", 1, "constant"),
             ("cosine", 1, "cosine"),
-            ("cosine, twice the rate", 2, "cosine"),
+            ("cosine, doubled", 2, "cosine"),
         ):
             optimizer = PAIRS[name].ours(rate(name, factor, schedule, steps=30 * 22))
             curves = train(optimizer, digits, epochs=30, seeds=range(5), name=name).curves
@@ -777,7 +796,7 @@ class ModelFitResult:
         lines = [
             f"Digits read right after {points - 1} epochs, medians of {seeds} "
             f"seed{'s' * (seeds > 1)}; {self.parameters} parameters",
-            "Keras %: test % with Keras's own optimizer; apart: weights, ours from Keras's",
+            "Keras %: test % of Keras's own; apart: largest gap between weights",
             f"Logistic regression by scikit-learn: train {100 * self.baseline[0]:.1f} %, test "
             f"{100 * self.baseline[1]:.1f} % of {self.test_digits}",
         ]
@@ -793,7 +812,7 @@ class ModelFitResult:
         return draw_curves(self.twins)
 
 
-QUICK: dict = {"epochs": 10, "seeds": 2}
+QUICK: dict = {"epochs": 8, "seeds": 2}
 
 
 def run(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import rich.console
 import tensorflow as tf
+from keras import ops
 
 import custom_optimizers
 from custom_optimizers import Adam, GradientDescent, Momentum
@@ -169,6 +170,15 @@ def test_every_optimizer_learns_and_keeps_to_the_curve_of_its_twin(result):
             assert twin.weights_apart == 0, name
 
 
+def test_a_cancellation_is_all_that_the_twins_called_adam_differ_in(digits, monkeypatch):
+    def as_keras_has_it(beta, t):
+        return 1 - ops.power(ops.cast(beta, t.dtype), t)
+
+    assert section.train_twins("Adam", digits, 2, [0])[0].weights_apart > 0
+    monkeypatch.setattr("custom_optimizers.adam._one_minus_power", as_keras_has_it)
+    assert section.train_twins("Adam", digits, 2, [0])[0].weights_apart == 0
+
+
 def test_the_gap_of_two_trainings_is_seen(digits):
     one, two = (
         section.train(GradientDescent(r), digits, epochs=1, seeds=[0]) for r in (0.3, 0.301)
@@ -214,16 +224,19 @@ def test_cosine_decay_is_the_formula():
     assert section.rate("Adam", 2.0) == 0.02
 
 
-def test_a_schedule_steadies_the_end_and_does_not_lower_the_loss(digits, adam):
-    schedule = section.rate("Adam", 1, "cosine", steps=30 * 22)
-    cosine = section.train(Adam(schedule), digits, epochs=30, seeds=range(5)).curves
-    constant = adam.curves
+@pytest.mark.parametrize("name", ["Adam", pytest.param("GradientDescent", marks=pytest.mark.slow)])
+def test_a_schedule_steadies_the_end_and_does_not_lower_the_loss(digits, adam, name):
+    def curves(rate):
+        return section.train(section.PAIRS[name].ours(rate), digits, 30, range(5)).curves
+
+    constant = adam.curves if name == "Adam" else curves(section.RATES[name])
+    cosine = curves(section.rate(name, 1, "cosine", steps=30 * 22))
     loss, decayed = (np.median(curves.train_loss[:, -1]) for curves in (constant, cosine))
     assert decayed > 1.5 * loss
     assert section.last_epochs_move(constant) > 0.5 > 0.2 > section.last_epochs_move(cosine)
     right, steadied = (np.median(curves.test_accuracy[:, -1]) for curves in (constant, cosine))
     assert abs(right - steadied) < 5 / len(digits.x_test)
-    picture = section.draw_schedules(constant, cosine, "Adam")
+    picture = section.draw_schedules(constant, cosine, name)
     assert f"{section.last_epochs_move(constant):.1f} points" in picture.statement
     assert picture.encoded().startswith(b"\x89PNG")
 
@@ -339,10 +352,10 @@ def test_an_option_out_of_range_is_named(option, message):
         section.run(**option)
 
 
-def test_options_reach_the_training(result):
+def test_options_reach_the_training(digits):
     run = section.run(
         optimizers=["Adam", "Adam"],
-        epochs=1,
+        epochs=2,
         seeds=1,
         seed=1,
         batch_size=100,
@@ -350,14 +363,22 @@ def test_options_reach_the_training(result):
         learning_rate_factor=2.0,
         schedule="cosine",
     )
+    schedule = keras.optimizers.schedules.CosineDecay(0.02, 2 * 14)
+    expected = section.train(Adam(schedule), digits, 2, [1], batch_size=100, units=8).curves
     assert list(run.twins) == ["Adam"]
+    np.testing.assert_array_equal(run.twins["Adam"].ours.train_loss, expected.train_loss)
+    assert run.twins["Adam"].losses_apart() < 1e-4
     assert run.twins["Adam"].learning_rate == 0.02
     assert run.parameters == 64 * 8 + 8 + 8 * 10 + 10
-    assert run.resumed_apart is None
+    assert run.resumed_apart == 0
     assert "cosine decay" in run.table().title
     assert "1 seed;" in run.table().title
-    other = section.run(optimizers=["Adam"], epochs=3, seeds=1, seed=1).twins["Adam"]
-    np.testing.assert_array_equal(other.ours.train_loss[0], result.twins["Adam"].ours.train_loss[1])
+
+
+def test_after_a_single_epoch_there_is_nothing_to_resume():
+    run = section.run(optimizers=["Momentum"], epochs=1, seeds=1)
+    assert run.resumed_apart is None
+    assert "resumed" not in run.table().title
 
 
 def test_the_table_says_the_numbers_of_the_result_in_eighty_columns(result):
@@ -377,6 +398,17 @@ def test_the_table_says_the_numbers_of_the_result_in_eighty_columns(result):
         assert "…" not in capture.get()
         assert "GradientDescent" in capture.get()
         assert "after 3 epochs, medians of 2 seeds; 2410 parameters" in capture.get()
+
+
+def test_each_column_of_the_table_has_its_own_numbers():
+    def curves(*last):
+        train, test = (np.array([[0.0, share] for share in shares]) for shares in last)
+        return section.Curves(np.ones_like(train), train, test)
+
+    ours = curves([0.91, 0.92, 0.93, 0.94, 0.99], [0.81, 0.82, 0.85, 0.86, 0.87])
+    keras_own = curves([0.5] * 5, [0.71, 0.72, 0.73, 0.76, 0.77])
+    table = section.comparison({"Adam": section.Twins(0.02, ours, keras_own, 3e-5)}, "title")
+    assert table.cells() == [["Adam", "0.02", "93.0", "2.0", "85.0", "4.0", "73.0", "4.0", "3e-05"]]
 
 
 def test_the_picture_says_the_numbers_of_the_result(result):
