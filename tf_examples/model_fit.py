@@ -529,6 +529,7 @@ def draw_curves(twins: dict[str, Twins]) -> _plots.Picture:
             1, 0.97, f"test {right[name]:.1%}", transform=axis.transAxes, ha="right", va="top"
         )
         axis.set_yscale("log")
+        axis.locator_params(axis="x", integer=True)
         axis.yaxis.set_major_formatter("{x:g}")
     for axis in axes[-1]:
         axis.set_xlabel("epoch")
