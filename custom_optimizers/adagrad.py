@@ -76,7 +76,7 @@ class Adagrad(keras.optimizers.Optimizer):
         g = dense(gradient, variable)
         lr = ops.cast(learning_rate, g.dtype)
 
-        self.assign(a, a + ops.square(g))
+        self.assign_add(a, ops.square(g))
         self.assign_sub(variable, lr * g / ops.sqrt(a))
 
     def get_config(self):

@@ -88,8 +88,8 @@ class Adam(keras.optimizers.Optimizer):
         lr = ops.cast(learning_rate, g.dtype)
         lr = lr * ops.sqrt(_one_minus_power(self.beta_2, t)) / _one_minus_power(self.beta_1, t)
 
-        self.assign(m, m + (1 - self.beta_1) * (g - m))
-        self.assign(v, v + (1 - self.beta_2) * (ops.square(g) - v))
+        self.assign_add(m, (1 - self.beta_1) * (g - m))
+        self.assign_add(v, (1 - self.beta_2) * (ops.square(g) - v))
         if self.amsgrad:
             largest = self._largest_velocities[index]
             self.assign(largest, ops.maximum(largest, v))

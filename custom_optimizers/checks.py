@@ -13,7 +13,6 @@ _BASE_INTERVALS = {
     "clipnorm": "(0, inf)",
     "clipvalue": "(0, inf)",
     "global_clipnorm": "(0, inf)",
-    "ema_momentum": "[0, 1]",
     "loss_scale_factor": "(0, inf)",
 }
 _BASE_COUNTS = {"ema_overwrite_frequency": 1, "gradient_accumulation_steps": 2}
@@ -67,7 +66,8 @@ def base_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     Keras itself refuses names it doesn't know and a second kind of clipping.
 
     Raises:
-        ValueError: for a value outside of its range; None always means "off".
+        ValueError: for a value outside of its range; None means "off" wherever
+            it is Keras's default.
     """
     for name, interval in _BASE_INTERVALS.items():
         if arguments.get(name) is not None:
@@ -82,4 +82,6 @@ def base_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
             )
     if "use_ema" in arguments:
         flag("use_ema", arguments["use_ema"])
+    if "ema_momentum" in arguments:
+        in_interval("ema_momentum", arguments["ema_momentum"], "[0, 1]")
     return arguments

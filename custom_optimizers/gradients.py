@@ -63,6 +63,8 @@ def _check(gradient: Any, variable: Any) -> None:
     expected = tuple(variable.shape)
     if hasattr(gradient, "dense_shape"):
         shape = (*expected[:1], *gradient.values.shape[1:])
+    elif getattr(getattr(gradient, "shape", ()), "rank", 0) is None:
+        return  # inside tf.function, and known only when it runs
     else:
         shape = tuple(ops.shape(gradient))
     known = [(have, want) for have, want in zip(shape, expected, strict=False) if type(have) is int]

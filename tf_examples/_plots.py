@@ -161,6 +161,36 @@ class Animation:
         return self.picture.__rich__()
 
 
+def plane(x: np.ndarray) -> np.ndarray:
+    """The plane around the points x (examples, 2) as a grid: both coordinates, (2, 200, 200)."""
+    low, high = x.min(axis=0), x.max(axis=0)
+    rim = 0.15 * (high - low)
+    sides = [np.linspace(*ends, 200) for ends in zip(low - rim, high + rim, strict=True)]
+    return np.stack(np.meshgrid(*sides)).astype("float32")
+
+
+def classes(
+    axes: Axes, x: np.ndarray, y: np.ndarray, z: np.ndarray | None = None, size: float = 9
+) -> None:
+    """Draws points x (examples, 2) of label 0 as circles and of label 1 as triangles.
+
+    Args:
+        z: the score at each place of `plane(x)`, 40,000 of them: the side above 0 is shaded in
+            the colour of label 1, the other in that of label 0.
+        size: of a point, in 1/72 inch.
+    """
+    if z is not None:
+        grid, z = plane(x), np.reshape(z, (200, 200))
+        axes.contourf(*grid, z, [-np.inf, 0, np.inf], colors=[BLUE, VERMILLION], alpha=0.25)
+        if z.min() < 0 < z.max():
+            axes.contour(*grid, z, [0], colors=BLACK, linewidths=2)
+    for label, marker, color in ((0, "o", BLUE), (1, "^", VERMILLION)):
+        (line,) = axes.plot(*x[y == label].T, marker, color=color, markersize=size)
+        line.set(markeredgecolor="white", markeredgewidth=size / 10)
+    axes.grid(False)
+    axes.set_aspect("equal")
+
+
 def label_ends(axes: Axes) -> None:
     """Writes each line's label at its right end, in its colour, moved apart where they meet.
 

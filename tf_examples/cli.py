@@ -171,10 +171,13 @@ def _load(section: Section) -> types.ModuleType:
         os.dup2(nothing.fileno(), 2)
     try:
         module = importlib.import_module(f"tf_examples.{section.name}")
-        importlib.import_module("tensorflow").config.list_physical_devices()
+        tensorflow = importlib.import_module("tensorflow")
+        tensorflow.config.list_physical_devices()
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+    # It takes a graph for each of several optimizers for one that is traced again and again.
+    tensorflow.get_logger().setLevel("ERROR")
     return module
 
 

