@@ -972,7 +972,7 @@ def draw_strengths(grid: dict[str, Sequence[float]], ends: dict[str, Measures]) 
             axis.plot(grid[name], middle, style, color=color, label=label, markersize=4)
         axis.set(title=TITLES[name], xscale="linear" if name == "dropout" else "log")
     axes[0].set(ylabel="loss (cross-entropy)", ylim=(0, 2.5))
-    axes[0].legend(loc="upper left")
+    axes[0].legend(loc="upper left", handlelength=1.2)
     figure.supxlabel("strength; for dropout, the share dropped", fontsize=12)
     return figure
 
@@ -1123,7 +1123,7 @@ class RegularizationResult:
             "median [quartiles]\n"
             f"Without a remedy {quartiles(none, '.1f')}% of the test digits are read right\n"
             f"Gradient descent is off Ridge by {ridge:.0e}, off Lasso by {lasso:.0e}\n"
-            f"Decay of twice the strength is off L2 by {decay}",
+            f"Weight decay 2 l is off L2 of l by {decay}",
         )
 
     def figure(self) -> _plots.Picture:
