@@ -21,7 +21,7 @@ class RMSprop(keras.optimizers.Optimizer):
         w <- w - m
 
     with `v` and `m` shaped like `w`, starting at 0. The first step has size
-    `learning_rate / sqrt(1 - rho)`, whatever the gradient. With `centered=True` the root is taken
+    `learning_rate / sqrt(1 - rho)`, whatever a gradient far above `sqrt(epsilon)`. With `centered=True` the root is taken
     of the gradient's variance rather than of its mean square: with its mean `a`, starting at 0,
 
         a <- rho * a + (1 - rho) * g

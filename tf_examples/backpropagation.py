@@ -6,7 +6,7 @@ r"""
 what each of them has to do with it?**
 
 Paragraphs 3.2 and 4.2 of the article · 45 minutes · know before: gradient descent, the product of
-two matrices.
+two matrices; for one part, which can be skipped, the eigenvectors of a symmetric matrix.
 """
 
 # %%
@@ -132,7 +132,7 @@ $$\frac{\partial J}{\partial \theta} =
 
 The $z_i$ are the values made from $\theta$ *directly*, here $z_1$ and $z_2$, and
 $\partial z_i / \partial \theta$ is the derivative of that one operation. Summed over all nodes, as
-the text has it, each path would be counted once for every node on it. And the recipe's third step,
+the text has it, each path would be counted once for every node on it: with $s$ beside $z$, twice. And the recipe's third step,
 updating the parameters, is no part of backpropagation: that computes gradients, and what an
 optimizer does with them is another matter.
 """
@@ -694,7 +694,6 @@ def counted_flops(model: keras.Model, examples: int, only: str = ".*") -> tuple[
 
 
 PRODUCTS = ".*[Mm]at[Mm]ul.*"
-"""The names of TensorFlow's matrix products."""
 
 
 # %%

@@ -193,8 +193,8 @@ jumps over the bottom each time, and still comes closer. *Diverging* jumps so fa
 higher than it was each time.
 
 The next picture holds every learning rate against the formula: the grey line is $|1 - 2\alpha|$,
-the dots are measured by running the program for one step. At 0.01, the article's rate, a step
-leaves 98% of the distance.
+the dots are measured by running the program for one step. The diamond is the article's rate, 0.01:
+a step leaves 98% of the distance.
 """
 
 
@@ -229,8 +229,8 @@ def draw_program(
     left.axvspan(1, top, color=_plots.ORANGE, alpha=0.25, linewidth=0)
     left.plot(grid, np.abs(1 - 2 * grid), color=_plots.GREY, linewidth=1)
     left.plot(rates, factors, "o", color=_plots.BLUE, markersize=5)
-    left.plot(learning_rate, here, "s", color=_plots.VERMILLION, markersize=9)
-    left.text(0.99, 0.04, "diverging", ha="left", rotation=90)
+    left.plot(learning_rate, here, "D", color=_plots.VERMILLION, markersize=9)
+    left.text((1 + top) / 2, 0.04, "diverging", ha="center", rotation=90)
     left.set(xlabel=r"learning rate $\alpha$", ylabel="share left by a step")
 
     for values, label, style in (
@@ -255,7 +255,8 @@ r"""
 
 "Until it converges", says the recipe; the program counts to a thousand and stops wherever it is. A
 rule that means what the recipe says: stop when the slope is as good as level, $|\nabla J| \le
-\varepsilon$. The formula tells in advance when that will be:
+\varepsilon$. Where a step leaves less than all of the distance, the formula tells in advance when
+that will be (at the best rate, where it leaves nothing, after one step):
 
 $$t = \left\lceil \frac{\log(\varepsilon / |\nabla J(\theta_0)|)}{\log|1 - 2\alpha|} \right\rceil$$
 """
@@ -304,8 +305,8 @@ if __name__ == "__main__":
 
 # %% [markdown]
 r"""
-The last row never stops: without a limit on the steps, a program that diverges would run until its
-numbers overflow. A stopping rule needs both, the tolerance and the limit.
+The last row never stops: without a limit on the steps, a program that diverges would run for ever,
+even when its numbers have overflowed. A stopping rule needs both, the tolerance and the limit.
 
 ## The same, with an optimizer
 
@@ -377,7 +378,7 @@ Three ways to write it, one number: to the last bit.
    $|\theta_0 - 3|$ is the same: only the distance counts, not the place.
 3. Make the loss `tf.reduce_mean(tf.square(theta - target)) * 10`. Expect the rate 0.5 to diverge:
    the slope is ten times as steep, so the limit falls from 1 to 0.1. The limit is always 2 divided
-   by the curvature.
+   by the curvature, the loss's second derivative.
 """
 
 

@@ -161,12 +161,12 @@ if __name__ == "__main__":
 # %% [markdown]
 r"""
 The last line is scikit-learn's answer to the same task, and the mark to reach: a net without its
-hidden layer, trained to the end.
+hidden layer, trained to the end, with a light penalty on large weights.
 
 ## One epoch, three times over
 
-An epoch visits the training digits once in a random order, 64 at a time. Each mini-batch gives one
-gradient and one step. The order depends on the seed and the number of the epoch, and on nothing
+An epoch visits the training digits once in a random order, 64 at a time; the few that don't fill a
+last batch, others each time, are left out. Each mini-batch gives one gradient and one step. The order depends on the seed and the number of the epoch, and on nothing
 else: every program below sees the same batches, and so will a training that is interrupted.
 
 First the formula, $w \leftarrow w - \alpha g$ for each of the four arrays, in a bare loop.
@@ -565,7 +565,8 @@ hidden layer, and does not tell good optimizers from better ones.
 Where the twins compute alike, they agree to the last bit. Adagrad (in the place of epsilon) and
 Adam (in $1 - \beta^t$, which ours computes without a cancellation) differ from theirs in rounding,
 and in a net such a difference can grow: a neuron that a digit switches on in one net and not in the
-other gives them different gradients. A nudge to the first biases of a net grows in the same way:
+other gives them different gradients. A nudge to the first biases of one net grows, too, ten
+thousand times by the end:
 """
 
 
@@ -650,7 +651,7 @@ r"""
 five epochs. Does the schedule help? Not the training loss: from the same rate it ends higher, since
 the steps are half as large on average. Nor does it move the test accuracy by more than a few
 digits. What it changes is the end: at a constant rate the result still depends on the epoch at
-which one happens to stop, and under the decay it does not.
+which one happens to stop; under the decay, for most seeds, it does not.
 
 ## Save, load, resume
 
@@ -707,7 +708,7 @@ if __name__ == "__main__":
 
 # %% [markdown]
 r"""
-The second line is why the optimizer is saved with the model. A new Adam has forgotten both of its
+The last line is why the optimizer is saved with the model. A new Adam has forgotten both of its
 running means, and takes the training elsewhere.
 
 ## What it gets wrong
@@ -755,13 +756,16 @@ def draw_misread(
 if __name__ == "__main__":
     counts, taken_for = misread_by(nets, digits)
     print(f"{counts.sum()} errors of {len(nets)} nets fall on {np.sum(counts > 0)} digits")
+    share = counts[counts > len(nets) / 2].sum() / counts.sum()
+    print(f"{share:.0%} of them on the digits that most nets misread")
     show(draw_misread(counts, taken_for, len(nets), digits))
 
 # %% [markdown]
 r"""
-Each image has its label, what most nets take it for, and how many misread it. If every net erred on
-digits of its own, hardly any digit would be misread by most of them. The errors belong to the
-digits: neither other first weights nor another optimizer mends them.
+Each image has its label, what it is most often misread as, and how many nets misread it. If every
+net erred on digits of its own, hardly any digit would be misread by most of them. Most errors
+belong to the digits: neither other first weights nor another optimizer mends them. The others
+depend on where a net began.
 
 ## Try it
 

@@ -40,6 +40,6 @@ SECTIONS = (
     Section(
         "regularization", "3.4", "L1, L2, weight decay, dropout, early stopping: the gap closes", 45
     ),
-    Section("model_fit", "4.3", "Five optimizers on handwritten digits, beside Keras's own", 45),
+    Section("model_fit", "4.3", "Every optimizer on handwritten digits, beside Keras's own", 45),
 )
 NAMES = tuple(section.name for section in SECTIONS)
