@@ -408,6 +408,15 @@ def test_every_remedy_narrows_the_gap_for_three_seeds_in_four(plain, remedies):
     assert np.median(chosen.gap[0]) < 0.85 * np.median(none.gap)
 
 
+def test_dropout_narrows_the_gap_half_as_much_with_300_steps(draws, plain, remedies):
+    _, longer = section.train([Setting(), CHOSEN["dropout"]], draws, steps=300, every=300)
+    end = longer.at(-1)
+    change = remedies[0].gap[3] - plain[1].at(-1, 0).gap
+    change_of_longer = end.gap[1] - end.gap[0]
+    assert 0.2 < np.median(change_of_longer) / np.median(change) < 0.75
+    assert np.percentile(change, 75) < -0.01 < np.percentile(change_of_longer, 75)
+
+
 def test_l2_alone_reads_more_digits_beyond_the_spread(plain, remedies):
     none, chosen = plain[1].at(-1, 0), remedies[0]
     points = 100 * (chosen.test_right - none.test_right)
