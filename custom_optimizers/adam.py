@@ -26,9 +26,11 @@ class Adam(keras.optimizers.Optimizer):
     `Adam(weight_decay=...)`: Keras takes decay off the weight before the step.
 
     This is the paper's "epsilon hat" form, as in Keras; its Algorithm 1, and PyTorch, add epsilon
-    (1e-8) to the corrected root: at t = 1 the same epsilon weighs 32 times as much here. Equal to `keras.optimizers.Adam`
-    but for two things: a weight in bfloat16 moves (0.999 rounds to 1 there, and Keras's stands
-    still), and rows of an Embedding that a batch uses twice are summed before they are squared.
+    (1e-8) to the corrected root: at t = 1 the same epsilon weighs 32 times as much here. Equal to
+    `keras.optimizers.Adam` but for three things: a weight in bfloat16 moves (0.999 rounds to 1
+    there, and Keras's stands still); rows of an Embedding that a batch uses twice are summed before
+    they are squared; and `1 - beta**t` is computed without the cancellation that puts Keras's
+    float32 steps off by up to 1e-5 of themselves.
 
     Args:
         learning_rate: float of at least 0, schedule, or callable without arguments.

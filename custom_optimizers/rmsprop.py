@@ -21,8 +21,9 @@ class RMSprop(keras.optimizers.Optimizer):
         w <- w - m
 
     with `v` and `m` shaped like `w`, starting at 0. The first step has size
-    `learning_rate / sqrt(1 - rho)`, whatever a gradient far above `sqrt(epsilon)`. With `centered=True` the root is taken
-    of the gradient's variance rather than of its mean square: with its mean `a`, starting at 0,
+    `learning_rate / sqrt(1 - rho)` for any gradient far above `sqrt(epsilon)`. With
+    `centered=True` the root is taken of the gradient's variance rather than of its mean square:
+    with its mean `a`, starting at 0,
 
         a <- rho * a + (1 - rho) * g
         m <- momentum * m + learning_rate * g / sqrt(max(v - a**2, 0) + epsilon)

@@ -132,9 +132,9 @@ $$\frac{\partial J}{\partial \theta} =
 
 The $z_i$ are the values made from $\theta$ *directly*, here $z_1$ and $z_2$, and
 $\partial z_i / \partial \theta$ is the derivative of that one operation. Summed over all nodes, as
-the text has it, each path would be counted once for every node on it: with $s$ beside $z$, twice. And the recipe's third step,
-updating the parameters, is no part of backpropagation: that computes gradients, and what an
-optimizer does with them is another matter.
+the text has it, each path would be counted once for every node on it: with $s$ beside $z$, twice.
+And the recipe's third step, updating the parameters, is no part of backpropagation: that computes
+gradients, and what an optimizer does with them is another matter.
 """
 
 # %%

@@ -166,8 +166,9 @@ hidden layer, trained to the end, with a light penalty on large weights.
 ## One epoch, three times over
 
 An epoch visits the training digits once in a random order, 64 at a time; the few that don't fill a
-last batch, others each time, are left out. Each mini-batch gives one gradient and one step. The order depends on the seed and the number of the epoch, and on nothing
-else: every program below sees the same batches, and so will a training that is interrupted.
+last batch, others each time, are left out. Each mini-batch gives one gradient and one step. The
+order depends on the seed and the number of the epoch, and on nothing else: every program below sees
+the same batches, and so will a training that is interrupted.
 
 First the formula, $w \leftarrow w - \alpha g$ for each of the four arrays, in a bare loop.
 """
