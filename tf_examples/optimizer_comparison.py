@@ -986,8 +986,8 @@ class OptimizerComparisonResult:
         return Table(
             f"{self._surface().name}: steps to a loss of {self.tolerance:g} at each rule's best "
             "rate, with quartiles\n"
-            f"Left exact gradients, right noise {self.noise:g}; + faster, - slower than gradient "
-            "descent\nOff: the largest distance of the custom optimizer from the bare loop\n"
+            f"Left: exact gradients, right: noise {self.noise:g}; + faster, - slower than the "
+            "first row\nOff: the largest distance of the custom optimizer from the bare loop\n"
             f"A step leaves, at condition number {self.condition_number:g}, predicted and "
             "measured:\n"
             f"{theory}",

@@ -1,9 +1,13 @@
 """How results reach a reader: `_report` and `_plots`."""
 
+import base64
 import dataclasses
+import io
 import json
 
 import numpy as np
+import PIL.Image
+import PIL.ImageSequence
 import pytest
 
 from tf_examples import _plots, _report
@@ -101,3 +105,30 @@ def test_the_style_holds_inside_of_a_drawing_function_and_nowhere_else():
     before = dict(matplotlib.rcParams)
     lines(1)
     assert dict(matplotlib.rcParams) == before
+
+
+@_plots.drawing
+def moving_dot():
+    """A black dot that goes from left to right across an empty picture in three frames."""
+    figure, axes = _plots.picture("A dot moves", "A dot, left, then right", size=(3, 2))
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    axes.grid(visible=False)
+    (dot,) = axes.plot([0.2], [0.5], "o", color="black", markersize=20)
+    return _plots.Animation(figure, [dot], lambda x: dot.set_data([x], [0.5]), (0.2, 0.5, 0.8))
+
+
+def test_an_animation_is_a_gif_in_which_only_what_moves_is_drawn_anew():
+    with PIL.Image.open(io.BytesIO(moving_dot().encoded())) as image:
+        assert (image.format, image.n_frames, image.info["loop"]) == ("GIF", 3, 0)
+        frames = [np.asarray(frame.convert("L")) for frame in PIL.ImageSequence.Iterator(image)]
+    middle = frames[0].shape[0] // 2 + 5
+    dark = [np.flatnonzero((frame[middle - 10 : middle + 10, 60:] < 60).all(0)) for frame in frames]
+    assert all(columns.size and np.ptp(columns) < 40 for columns in dark)  # one dot, not a trail
+    assert dark[0].max() < dark[1].min() < dark[1].max() < dark[2].min()
+
+
+def test_an_animation_in_a_notebook_is_a_gif_with_its_alternative_text():
+    data, metadata = moving_dot()._repr_mimebundle_()
+    assert base64.b64decode(data["image/gif"]).startswith(b"GIF89a")
+    assert metadata["image/gif"]["alt"] == "A dot, left, then right"
+    assert "A dot moves" in data["text/plain"]
