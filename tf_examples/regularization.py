@@ -1025,7 +1025,8 @@ def draw_comparison(found: dict[str, Measures]) -> _plots.Picture:
     narrowest = min(more, key=lambda name: float(np.median(found[name].gap)))
     figure, (left, right) = _plots.picture(
         f"The gap narrows from {np.median(none.gap):.2f} to {np.median(found[narrowest].gap):.2f} "
-        f"({narrowest}); clearly more digits are read with {' and '.join(clear) or 'no remedy'}",
+        f"({narrowest}); three starts in four read more digits with "
+        f"{' and '.join(clear) or 'no remedy'}",
         "Left: training and test loss, joined by a bar, the gap: "
         + ", ".join(f"{name} {np.median(v.gap):.2f}" for name, v in found.items())
         + ". Right: percentage points more of the test digits read right than without a remedy, "

@@ -483,7 +483,7 @@ def test_the_full_run_chooses_the_strengths_and_says_what_the_notebook_says():
     for name, each in result.found.items():
         if name != "none":
             assert np.percentile(each.gap - none.gap, 75) < 0, name
-    assert result.figure().statement.endswith("clearly more digits are read with L2")
+    assert result.figure().statement.endswith("three starts in four read more digits with L2")
 
 
 # The section as a command.
