@@ -566,8 +566,8 @@ hidden layer, and does not tell good optimizers from better ones.
 Where the twins compute alike, they agree to the last bit. Adagrad (in the place of epsilon) and
 Adam (in $1 - \beta^t$, which ours computes without a cancellation) differ from theirs in rounding,
 and in a net such a difference can grow: a neuron that a digit switches on in one net and not in the
-other gives them different gradients. A nudge to the first biases of one net grows, too, ten
-thousand times by the end:
+other gives them different gradients. A nudge to the first biases of one net grows, too,
+thousands of times by the end:
 """
 
 
