@@ -541,8 +541,8 @@ def test_random_steps_in_float32_and_float64_follow_the_float64_formula_and_kera
     assert error(found[:2], expected[:2], weights[:2]) < 1e-5
     assert error(found[2:], expected[2:], weights[2:]) < 1e-9
     assert error(found[:2], kerass[:2], weights[:2]) < 1e-5
-    # Keras rounds beta_1 and its like to float32, whatever the weight.
-    assert error(found[2:], kerass[2:], weights[2:]) < 1e-6
+    # On TensorFlow, Keras rounds beta_2 and its like to float32 even for a float64 weight.
+    assert error(found[2:], kerass[2:], weights[2:]) < 1e-5
 
 
 BASE_OPTIONS = {
