@@ -6,11 +6,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from custom_optimizers import checks
+from custom_optimizers import checks, fused
 from custom_optimizers.gradients import check_gradients, dense
+from custom_optimizers.once import once, one_step
 from custom_optimizers.slots import add_slots
 
 
+@fused.accelerate
 @keras.saving.register_keras_serializable(package="custom_optimizers")
 class Adam(keras.optimizers.Optimizer):
     """Adam: a mean of the gradient, divided by the root of the mean of its square.
@@ -80,15 +82,14 @@ class Adam(keras.optimizers.Optimizer):
 
     def apply(self, grads, trainable_variables=None):
         check_gradients(grads, trainable_variables or self._trainable_variables)
-        super().apply(grads, trainable_variables)
+        with one_step():
+            super().apply(grads, trainable_variables)
 
     def update_step(self, gradient, variable, learning_rate):
         index = self._get_variable_index(variable)
         m, v = self._momentums[index], self._velocities[index]
         g = dense(gradient, variable)
-        t = ops.cast(self.iterations + 1, g.dtype)
-        lr = ops.cast(learning_rate, g.dtype)
-        lr = lr * ops.sqrt(_one_minus_power(self.beta_2, t)) / _one_minus_power(self.beta_1, t)
+        lr = once((id(self), g.dtype), lambda: self._corrected(ops.cast(learning_rate, g.dtype)))
 
         self.assign_add(m, (1 - self.beta_1) * (g - m))
         self.assign_add(v, (1 - self.beta_2) * (ops.square(g) - v))
@@ -97,6 +98,11 @@ class Adam(keras.optimizers.Optimizer):
             self.assign(largest, ops.maximum(largest, v))
             v = largest
         self.assign_sub(variable, lr * m / (ops.sqrt(v) + self.epsilon))
+
+    def _corrected(self, lr):
+        """The learning rate times sqrt(1 - beta_2**t) / (1 - beta_1**t), in its own dtype."""
+        t = ops.cast(self.iterations + 1, lr.dtype)
+        return lr * ops.sqrt(_one_minus_power(self.beta_2, t)) / _one_minus_power(self.beta_1, t)
 
     def get_config(self):
         return super().get_config() | {

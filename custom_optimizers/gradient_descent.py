@@ -5,10 +5,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from custom_optimizers import checks
+from custom_optimizers import checks, fused
 from custom_optimizers.gradients import check_gradients, dense
 
 
+@fused.accelerate
 @keras.saving.register_keras_serializable(package="custom_optimizers")
 class GradientDescent(keras.optimizers.Optimizer):
     """Gradient descent: a step against the gradient, in proportion to it.

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 
@@ -31,6 +32,8 @@ def dense(gradient: Any, variable: Any) -> Any:
     if hasattr(gradient, "dense_shape"):  # tf.IndexedSlices, and nothing else
         rows = ops.cast(gradient.values, dtype)
         return ops.segment_sum(rows, gradient.indices, variable.shape[0])
+    if ops.is_tensor(gradient) and keras.backend.standardize_dtype(gradient.dtype) == dtype:
+        return gradient
     return ops.convert_to_tensor(gradient, dtype, sparse=False)
 
 
@@ -66,7 +69,7 @@ def _check(gradient: Any, variable: Any) -> None:
     elif getattr(getattr(gradient, "shape", ()), "rank", 0) is None:
         return  # inside tf.function, and known only when it runs
     else:
-        shape = tuple(ops.shape(gradient))
+        shape = tuple(gradient.shape if hasattr(gradient, "shape") else np.shape(gradient))
     known = [(have, want) for have, want in zip(shape, expected, strict=False) if type(have) is int]
     if len(shape) != len(expected) or any(have != want for have, want in known):
         raise ValueError(

@@ -5,11 +5,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from custom_optimizers import checks
+from custom_optimizers import checks, fused
 from custom_optimizers.gradients import check_gradients, dense
 from custom_optimizers.slots import add_slots
 
 
+@fused.accelerate
 @keras.saving.register_keras_serializable(package="custom_optimizers")
 class Momentum(keras.optimizers.Optimizer):
     """Momentum: steps add up in a velocity, so that a ball rolls rather than creeps.

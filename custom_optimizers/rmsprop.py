@@ -5,18 +5,19 @@ from typing import Any
 import keras
 from keras import ops
 
-from custom_optimizers import checks
+from custom_optimizers import checks, fused
 from custom_optimizers.gradients import check_gradients, dense
 from custom_optimizers.slots import add_slots
 
 
+@fused.accelerate
 @keras.saving.register_keras_serializable(package="custom_optimizers")
 class RMSprop(keras.optimizers.Optimizer):
     """RMSprop: each weight's step is divided by the recent size of its gradient.
 
     For a weight `w` with gradient `g`, one step is
 
-        v <- rho * v + (1 - rho) * g**2
+        v <- v + (1 - rho) * (g**2 - v)
         m <- momentum * m + learning_rate * g / sqrt(v + epsilon)
         w <- w - m
 
@@ -25,7 +26,7 @@ class RMSprop(keras.optimizers.Optimizer):
     `centered=True` the root is taken of the gradient's variance rather than of its mean square:
     with its mean `a`, starting at 0,
 
-        a <- rho * a + (1 - rho) * g
+        a <- a + (1 - rho) * (g - a)
         m <- momentum * m + learning_rate * g / sqrt(max(v - a**2, 0) + epsilon)
 
     Equal to `keras.optimizers.RMSprop`, but for three things: the variance is held at 0 or above
@@ -89,13 +90,14 @@ class RMSprop(keras.optimizers.Optimizer):
         g = dense(gradient, variable)
         lr = ops.cast(learning_rate, g.dtype)
 
-        self.assign(v, self.rho * v + (1 - self.rho) * ops.square(g))
+        self.assign_add(v, (1 - self.rho) * (ops.square(g) - v))
         square = v
         if self.centered:
             a = self._averages[index]
-            self.assign(a, self.rho * a + (1 - self.rho) * g)
+            self.assign_add(a, (1 - self.rho) * (g - a))
             square = ops.maximum(v - ops.square(a), 0)
-        self.assign(m, self.momentum * m + lr * g / ops.sqrt(square + self.epsilon))
+        step = lr * g / ops.sqrt(square + self.epsilon)
+        self.assign(m, self.momentum * m + step if self.momentum else step)
         self.assign_sub(variable, m)
 
     def get_config(self):

@@ -1,5 +1,6 @@
 """What every optimizer promises, held against every row of `cases.CASES`."""
 
+import contextlib
 import math
 
 import keras
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 import custom_optimizers
+from custom_optimizers import fused
 from tests.custom_optimizers import cases
 from tests.custom_optimizers.steps import (
     BACKEND,
@@ -27,6 +29,17 @@ from tests.custom_optimizers.steps import (
 
 if BACKEND == "tensorflow":
     import tensorflow as tf
+
+
+WAYS = ["kernel", "rule"] if BACKEND == "tensorflow" else ["rule"]
+
+
+@pytest.fixture(scope="module", autouse=True, params=WAYS)
+def way(request):
+    """On TensorFlow all is held twice: of the kernels in `fused`, and of the rules as written."""
+    with fused.off() if request.param == "rule" else contextlib.nullcontext():
+        yield
+
 
 every_case = pytest.mark.parametrize("case", cases.CASES, ids=str)
 every_optimizer = pytest.mark.parametrize("case", cases.ONE_EACH, ids=str)
@@ -673,11 +686,6 @@ def test_training_saved_loaded_and_resumed_is_bit_for_bit_training_never_stopped
     )
     for f, e in zip(found, expected, strict=True):
         np.testing.assert_array_equal(f, e)
-
-
-@pytest.fixture(scope="module")
-def two_replicas():
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
 @tensorflow_only

@@ -28,6 +28,7 @@ FILES = {
     "Adam": "adam.py",
 }
 ALL = list(FILES)
+SQUARED_ROWS = "dense(ops.square(ops.cast(gradient, g.dtype)), variable)"
 
 # Mistake -> optimizer, or what all optimizers share -> source text -> what takes its place.
 MUTANTS = {
@@ -82,7 +83,8 @@ MUTANTS = {
     "epsilon added to the corrected root, as in the paper": {
         "Adam": {
             "(ops.sqrt(v) + self.epsilon)": (
-                "(ops.sqrt(v) + ops.sqrt(_one_minus_power(self.beta_2, t)) * self.epsilon)"
+                "(ops.sqrt(v) + self.epsilon * ops.sqrt("
+                "_one_minus_power(self.beta_2, ops.cast(self.iterations + 1, v.dtype))))"
             )
         },
     },
@@ -90,9 +92,9 @@ MUTANTS = {
         "Adam": {"self.iterations + 1": "self.iterations + 2"},
     },
     "repeated rows squared before the sum": {
-        "Adagrad": {"ops.square(g)": "dense(ops.square(ops.cast(gradient, g.dtype)), variable)"},
-        "RMSprop": {"ops.square(g)": "dense(ops.square(ops.cast(gradient, g.dtype)), variable)"},
-        "Adam": {"ops.square(g)": "dense(ops.square(ops.cast(gradient, g.dtype)), variable)"},
+        "Adagrad": {"ops.square(g)": SQUARED_ROWS},
+        "RMSprop": {"ops.square(g)": SQUARED_ROWS},
+        "Adam": {"ops.square(g)": SQUARED_ROWS},
     },
     "a wrongly shaped gradient broadcast": {
         "gradients.py": {"if len(shape) != len(expected) or any(": "if False and any("},
@@ -109,7 +111,7 @@ MUTANTS = {
             ),
         },
         "RMSprop": {
-            "self.momentum * m + lr * g": "self.momentum * m + g",
+            "step = lr * g /": "step = g /",
             "self.assign_sub(variable, m)": "self.assign_sub(variable, lr * m)",
         },
     },
@@ -122,6 +124,17 @@ MUTANTS = {
         "Adagrad": {"self.assign_add(a,": "self.assign(a,"},
         "RMSprop": {"ops.maximum(v - ops.square(a), 0)": "v - ops.square(a)"},
         "Adam": {"ops.maximum(largest, v)": "v"},
+    },
+    "a kernel's detail": {
+        "fused.py": {
+            "updates = lr * tf": "updates = tf",
+            "use_nesterov=optimizer.nesterov, **scalars": "use_nesterov=False, **scalars",
+            "rows, places = tf.unique(g.indices)": (
+                "rows, places = g.indices, tf.range(tf.size(g.indices))"
+            ),
+            '"rho": tf.constant(optimizer.rho, lr.dtype)': '"rho": tf.constant(0.9, lr.dtype)',
+            "    if optimizer.amsgrad:": "    if False:",
+        },
     },
     "slots in half precision": {
         "slots.py": {"dtype=rule_dtype(variable)": "dtype=variable.dtype"},

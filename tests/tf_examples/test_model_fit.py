@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import rich.console
 import tensorflow as tf
-from keras import ops
 
 import custom_optimizers
 from custom_optimizers import Adam, GradientDescent, Momentum
@@ -166,17 +165,8 @@ def test_every_optimizer_learns_and_keeps_to_the_curve_of_its_twin(result):
         assert (twin.ours.test_accuracy[:, -1] > 0.8).all(), name
         assert twin.losses_apart() < 1e-4, name
         assert twin.weights_apart < 1e-4, name
-        if name not in ("Adagrad", "Adam"):
+        if name not in ("Adagrad", "RMSprop", "Adam"):
             assert twin.weights_apart == 0, name
-
-
-def test_a_cancellation_is_all_that_the_twins_called_adam_differ_in(digits, monkeypatch):
-    def as_keras_has_it(beta, t):
-        return 1 - ops.power(ops.cast(beta, t.dtype), t)
-
-    assert section.train_twins("Adam", digits, 2, [0])[0].weights_apart > 0
-    monkeypatch.setattr("custom_optimizers.adam._one_minus_power", as_keras_has_it)
-    assert section.train_twins("Adam", digits, 2, [0])[0].weights_apart == 0
 
 
 def test_the_gap_of_two_trainings_is_seen(digits):
@@ -198,13 +188,10 @@ def test_each_seed_starts_afresh_weights_and_optimizer(digits):
     assert not same_bits(both.weights[0], both.weights[1])
 
 
-def test_a_nudge_grows(digits, adam):
-    W1, b1, W2, b2 = section.start_weights(32, seed=1)
-    model = section.build_model(32)
-    model.set_weights([W1, b1 + np.float32(1e-7), W2, b2])
-    section.compile_model(model, Adam(section.RATES["Adam"]), steps_per_epoch=22)
-    section.fit(model, digits, 64, seed=1, epochs=range(30))
-    assert section.largest_gap(model.get_weights(), adam.weights[1]) > 100 * 1e-7
+def test_a_nudge_grows_and_in_some_nets_a_thousand_times(digits):
+    grown = [section.growth(1e-5, digits, seed) for seed in range(5)]
+    assert min(grown) > 2
+    assert max(grown) > 1000
 
 
 def test_no_net_is_clear_of_logistic_regression(digits, adam):
