@@ -1,9 +1,15 @@
 """The data sets of the sections. All of them are there without a network."""
 
+import importlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from sklearn import datasets, model_selection
+
+from tf_examples._options import OptionError
 
 
 class Split(NamedTuple):
@@ -59,3 +65,67 @@ def diabetes() -> tuple[np.ndarray, np.ndarray]:
     """
     x, y = datasets.load_diabetes(return_X_y=True)
     return (x - x.mean(axis=0)) / x.std(axis=0), y
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text as numbers: each different character is one."""
+
+    characters: str
+    """The vocabulary, ordered: character i is number i."""
+    train: np.ndarray
+    """(length,) int32: what is learned from."""
+    validation: np.ndarray
+    """(length,) int32: the last tenth, which is not."""
+
+    def encode(self, text: str) -> np.ndarray:
+        """The numbers of a text's characters, (length,) int32.
+
+        Raises:
+            OptionError: names the characters that the vocabulary lacks.
+        """
+        missing = sorted(set(text) - set(self.characters))
+        if missing:
+            raise OptionError(f"the text learned from has no {' '.join(map(repr, missing[:5]))}")
+        places = {character: place for place, character in enumerate(self.characters)}
+        return np.array([places[character] for character in text], "int32")
+
+    def decode(self, numbers: Iterable[int]) -> str:
+        """The text of some numbers."""
+        return "".join(self.characters[number] for number in numbers)
+
+
+def text(path: str | None = None, least: int = 1000) -> Text:
+    """A text to learn a language from, character by character.
+
+    Args:
+        path: a file in UTF-8; None for the documentation of Python's language that the standard
+            library carries (`pydoc_data.topics`, about 465,000 characters, by Python's version;
+            the Python Software Foundation's licence).
+        least: how many characters there must be.
+
+    Raises:
+        OptionError: where the file can't be read, is not UTF-8, or is too short.
+    """
+    if path is None:
+        topics = importlib.import_module("pydoc_data.topics").topics
+        content = "\n".join(topics[name] for name in sorted(topics))
+    else:
+        try:
+            content = Path(path).read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise OptionError(
+                f"{path} is not UTF-8: byte {error.start} can't be read. Save it as UTF-8"
+            ) from error
+        except OSError as error:
+            raise OptionError(f"can't read {path}: {error.strerror or error}") from error
+    if len(content) < least:
+        raise OptionError(
+            f"{path} has {len(content)} characters: at least {least} are needed, since a tenth is "
+            "put aside and must be longer than the context"
+        )
+    characters = "".join(sorted(set(content)))
+    whole = Text(characters, np.zeros(0, "int32"), np.zeros(0, "int32"))
+    numbers = whole.encode(content)
+    cut = len(numbers) * 9 // 10
+    return Text(characters, numbers[:cut], numbers[cut:])

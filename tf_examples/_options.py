@@ -30,3 +30,7 @@ def at_least(name: str, value: int, least: int) -> int:
     raise OptionError(
         f"`{name}` must be an integer of at least {least}. Received: {name}={value!r}"
     )
+
+
+class RunError(RuntimeError):
+    """A run that can't go on: the command prints it as one line, and exits with status 1."""

@@ -191,6 +191,11 @@ def classes(
     axes.set_aspect("equal")
 
 
+def shades(number: int) -> list[tuple[float, ...]]:
+    """Colours in an order that is seen, from dark blue to green: for what is ordered itself."""
+    return [tuple(matplotlib.colormaps["viridis"](place)) for place in np.linspace(0, 0.8, number)]
+
+
 def label_ends(axes: Axes) -> None:
     """Writes each line's label at its right end, in its colour, moved apart where they meet.
 
