@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 TENSORFLOW_1 = Path(__file__).parents[1] / "tensorflow_1.py"
@@ -23,3 +24,14 @@ def tensorflow_1(tmp_path):
             return [results[name] for name in results.files]
 
     return run
+
+
+@pytest.fixture
+def new_children():
+    """A function that gives the processes below this one that the test has started."""
+
+    def children():
+        return set(psutil.Process().children(recursive=True))
+
+    before = children()
+    return lambda: children() - before
