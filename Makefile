@@ -10,9 +10,9 @@ run: .venv/run.installed  ## every section in its quick form, and a page with al
 	$(BIN)/tf-examples run all --quick --report report.html
 
 test: .venv/dev.installed  ## the tests, minutes
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
-slow: .venv/dev.installed  ## what takes longer: every notebook, and the mutants
+slow: .venv/dev.installed  ## what takes longer: every notebook, the mutants, killed processes
 	$(BIN)/python -m pytest -m slow
 
 lint: .venv/dev.installed  ## format, lint, types
@@ -27,6 +27,8 @@ notebooks: .venv/dev.installed  ## builds and executes every notebook from its m
 
 bench: .venv/dev.installed  ## prints ratios; never part of pass or fail
 	$(BIN)/python tests/benchmarks/bench_loops.py
+	$(BIN)/python -m tests.benchmarks.bench_optimizers
+	$(BIN)/python -m tests.benchmarks.bench_grading
 
 clean:  ## removes the virtual environment and every cache
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis report.html

@@ -2,7 +2,8 @@
 
 A section is written as cells (`# %%`). Cells tagged `module-only` stay in the module; what a cell
 has under `if __name__ == "__main__":` stands plain in the notebook, and is executed there. The
-picture of a cell tagged `readme` is written beside the notebook, too, and so is its animation.
+picture of a cell tagged `readme` is written beside the notebook, too, and so is its animation. The
+last cell names the exercises that belong to the section.
 """
 
 import ast
@@ -16,6 +17,7 @@ import nbclient
 import nbformat
 
 from tf_examples._report import track, write_whole
+from tf_examples.exercises.catalogue import ENTRIES
 from tf_examples.sections import NAMES
 
 MODULES = Path(__file__).parent
@@ -31,11 +33,23 @@ def build(name: str) -> nbformat.NotebookNode:
         cell.id = f"cell-{number}"
         if cell.cell_type == "code":
             cell.source = _unguarded(cell.source)
+    if exercises := _exercises(name):
+        cells.append(nbformat.v4.new_markdown_cell(exercises, id=f"cell-{len(cells)}"))
     metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
     return nbformat.v4.new_notebook(cells=cells, metadata=metadata)
+
+
+def _exercises(name: str) -> str:
+    """Says which exercises belong to a section; nothing if none does."""
+    own = [entry for entry in ENTRIES if entry.section == name]
+    if not own:
+        return ""
+    lines = [f"- `{e.name}`, {e.minutes} minutes: {e.title}" for e in own]
+    start = "`tf-examples exercises start my_exercises` writes them all, and checks what you write:"
+    return "\n".join(["## Exercises", "", start, "", *lines])
 
 
 def execute(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

@@ -1,5 +1,6 @@
 """The command `tf-examples`: a section, and with it TensorFlow, is imported when asked for."""
 
+import contextlib
 import difflib
 import importlib
 import inspect
@@ -14,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tf_examples._options import OptionError, RunError
 from tf_examples.sections import NAMES, SECTIONS, Section
 
 Figure = Annotated[
@@ -37,24 +39,33 @@ class _RefusalError(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status.
 
-    0: done. 1: a run that diverged. 2: something mistyped, said in one line on stderr. 130:
-    interrupted.
+    0: done. 1: a run that diverged or can't go on. 2: something mistyped, said in one line on
+    stderr. 130: interrupted.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     words = list(sys.argv[1:] if arguments is None else arguments)
     chosen = words[1] if words[:1] == ["run"] and len(words) > 1 else None
-    command = typer.main.get_command(_app(chosen))
+    command = typer.main.get_command(_app(chosen, exercises=words[:1] == ["exercises"]))
     try:
         return command(words or ["--help"], prog_name="tf-examples", standalone_mode=False) or 0
     except typer.exceptions.TyperException as error:
         message = error.format_message().replace("Value error, ", "")
         if message.startswith("No such command") and "Did you mean" not in message:
-            message += f" There are: list, run all, {', '.join(f'run {name}' for name in NAMES)}."
+            message += f" There are: {', '.join(_commands(words))}."
         return _fail(message, 2)
-    except _RefusalError as error:
+    except (_RefusalError, OptionError) as error:
         return _fail(str(error), 2)
-    except FloatingPointError as error:
+    except (FloatingPointError, RunError) as error:
         return _fail(str(error), 1)
+
+
+def _commands(words: Sequence[str]) -> list[str]:
+    """What could have been typed in the place of `words`."""
+    if words[:1] == ["exercises"]:
+        from tf_examples.exercises import commands
+
+        return [command.name or "" for command in commands.app().registered_commands]
+    return ["list", "estimate", "exercises", "run all", *(f"run {name}" for name in NAMES)]
 
 
 def _fail(message: str, status: int) -> int:
@@ -62,8 +73,12 @@ def _fail(message: str, status: int) -> int:
     return status
 
 
-def _app(chosen: str | None) -> typer.Typer:
-    """The commands; of the sections, only the chosen one is imported, for its options."""
+def _app(chosen: str | None, exercises: bool) -> typer.Typer:
+    """The commands; of the sections, only the chosen one is imported, for its options.
+
+    Args:
+        exercises: whether to import the commands on exercises.
+    """
     app = typer.Typer(
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -71,11 +86,19 @@ def _app(chosen: str | None) -> typer.Typer:
     )
     run = typer.Typer(help="Run a section, or all of them.")
     app.command("list")(_list)
+    app.command("estimate")(_estimate_command())
     app.add_typer(run, name="run")
     for section in SECTIONS:
         command = _section_command(section) if section.name == chosen else _placeholder
         run.command(section.name, help=section.shows)(command)
     run.command("all")(_run_all)
+    if exercises:
+        from tf_examples.exercises import commands
+
+        app.add_typer(commands.app(), name="exercises")
+    else:
+        shows = "Exercises that check themselves, and their grader."
+        app.command("exercises", help=shows)(_placeholder)
     return app
 
 
@@ -88,8 +111,34 @@ def _list() -> None:
     show(Table("Sections, in reading order", columns, ("", "", "d", ""), rows))
 
 
+def _estimate_command() -> Callable[..., None]:
+    """The command `estimate`: the options of `_estimate.answer`, `--figure` and `--json`."""
+    from tf_examples import _estimate
+
+    def command(*, figure: Figure, as_json: Json, **options: Any) -> None:
+        form = _check_figure(figure, moves=False)
+        if figure and not options["config"]:
+            raise _RefusalError("--figure needs a model: tf-examples estimate CONFIG --figure FILE")
+        try:
+            result = _estimate.answer(**options)
+        except OptionError as error:
+            raise _RefusalError(f"estimate: {error}") from error
+        _print(result, as_json)
+        if figure:
+            _write(figure, result.figure().encoded(form))
+
+    own = inspect.signature(_estimate.answer).parameters.values()
+    common = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, default, kind in (("figure", None, Figure), ("as_json", False, Json))
+    ]
+    command.__signature__ = inspect.Signature([*own, *common])  # type: ignore[attr-defined]
+    command.__doc__ = _estimate.answer.__doc__
+    return command
+
+
 def _placeholder() -> None:
-    """Stands for a section that was not asked for."""
+    """Stands for a command that was not asked for."""
 
 
 def _section_command(section: Section) -> Callable[..., None]:
@@ -172,7 +221,11 @@ def _load(section: Section) -> types.ModuleType:
     try:
         module = importlib.import_module(f"tf_examples.{section.name}")
         tensorflow = importlib.import_module("tensorflow")
-        tensorflow.config.list_physical_devices()
+        cpu = tensorflow.config.list_physical_devices("CPU")[0]
+        with contextlib.suppress(RuntimeError):  # it has started, and is split
+            # For the section with replicas: once TensorFlow has started, it is too late.
+            parts = [tensorflow.config.LogicalDeviceConfiguration()] * 2
+            tensorflow.config.set_logical_device_configuration(cpu, parts)
     finally:
         os.dup2(kept, 2)
         os.close(kept)
@@ -182,8 +235,6 @@ def _load(section: Section) -> types.ModuleType:
 
 
 def _run(section: Section, module: types.ModuleType, settings: dict) -> tuple[float, Any]:
-    from tf_examples._options import OptionError
-
     start = time.perf_counter()
     try:
         result = module.run(**settings)
@@ -191,6 +242,8 @@ def _run(section: Section, module: types.ModuleType, settings: dict) -> tuple[fl
         raise _RefusalError(f"{section.name}: {error}") from error
     except FloatingPointError as error:
         raise FloatingPointError(f"{section.name}: {error}") from error
+    except RunError as error:
+        raise RunError(f"{section.name}: {error}") from error
     return time.perf_counter() - start, result
 
 
@@ -217,7 +270,7 @@ def _check_figure(path: Path | None, moves: bool) -> str:
     if path and form not in forms:
         nearest = (difflib.get_close_matches(form, forms, 1) or ["png"])[0]
         meant = path.with_suffix(f".{nearest}")
-        why = "This section has no animation: " if form == "gif" else ""
+        why = "There is no animation of this: " if form == "gif" else ""
         said = f".{', .'.join(forms[:-1])} or .{forms[-1]}"
         raise _RefusalError(f"{why}{path} must end in {said}. Did you mean {meant}?")
     _check_path(path)

@@ -41,5 +41,10 @@ SECTIONS = (
         "regularization", "3.4", "L1, L2, weight decay, dropout, early stopping: the gap closes", 45
     ),
     Section("model_fit", "4.3", "Every optimizer on handwritten digits, beside Keras's own", 45),
+    Section("language_model", "1, 2", "A Transformer learns to write, character by character", 60),
+    Section("scaling_law", "5, Q3, Q4", "The largest model's loss, predicted before training", 45),
+    Section("memory_budget", "3.3, 5", "The same model in less and less memory, predicted", 45),
+    Section("distributed_training", "5", "Several devices and processes, equal to one device", 45),
+    Section("training_cost", "6", "The ten questions on what a model costs, answered", 45),
 )
 NAMES = tuple(section.name for section in SECTIONS)

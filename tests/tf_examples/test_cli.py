@@ -10,9 +10,10 @@ from typing import Literal
 
 import pytest
 
-from tf_examples import cli
+from tf_examples import _costs, cli
 from tf_examples._options import at_least
 from tf_examples._plots import drawing, picture
+from tf_examples._presets import PRESETS
 from tf_examples._report import Table
 from tf_examples.sections import NAMES
 
@@ -145,7 +146,7 @@ def test_picture_and_report_are_written(section, capsys, tmp_path):
     [
         (["lst"], "Did you mean 'list'?"),
         (["run", "gradient_decent"], "Did you mean 'gradient_descent'"),
-        (["run", "zzz"], "There are: list, run all, run neural_network"),
+        (["run", "zzz"], "There are: list, estimate, exercises, run all, run neural_network"),
         (["run", "SECTION", "--rat", "1"], "--rate"),
         (["run", "SECTION", "--rate", "much"], "'--rate'"),
         (["run", "SECTION", "--rate"], "requires an argument"),
@@ -223,9 +224,18 @@ def test_a_run_that_diverges_says_where_and_exits_with_1(section, capsys):
 
 @pytest.mark.parametrize(
     ("arguments", "status"),
-    [(["list"], 0), (["--help"], 0), (["run", "--help"], 0), (["run", "gradient_decent"], 2)],
+    [
+        (["list"], 0),
+        (["--help"], 0),
+        (["run", "--help"], 0),
+        (["run", "gradient_decent"], 2),
+        (["estimate"], 0),
+        (["estimate", "--help"], 0),
+        (["estimate", "gpt-3", "--tokens", "1T"], 0),
+        (["estimate", "gtp-3"], 2),
+    ],
 )
-def test_list_help_and_a_typo_answer_without_importing_tensorflow(arguments, status):
+def test_list_help_estimate_and_a_typo_answer_without_importing_tensorflow(arguments, status):
     code = (
         "import sys; from tf_examples.cli import main; status = main(sys.argv[1:]); "
         "print(sorted({'tensorflow', 'keras', 'numpy', 'matplotlib'} & set(sys.modules))); "
@@ -236,6 +246,105 @@ def test_list_help_and_a_typo_answer_without_importing_tensorflow(arguments, sta
     )
     assert done.returncode == status
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_estimate_prints_a_table_for_people_and_json_for_programs(capsys):
+    typed = (
+        "estimate gpt3 --tokens 1.5T --devices 64 --device h100 --mfu 0.5 --optimizer momentum "
+        "--precision mixed_float32_gradients --zero-stage 2 --sequence-length 512 --batch-size 3 "
+        "--recompute selective --deadline-days 7 --price-per-device-hour 2"
+    )
+    options = typed.split()
+    assert cli.main([*options, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    expected = _costs.estimate(
+        "gpt-3",
+        tokens=1.5e12,
+        devices=64,
+        device="h100",
+        mfu=0.5,
+        optimizer="momentum",
+        precision="mixed_float32_gradients",
+        zero_stage=2,
+        sequence_length=512,
+        batch_size=3,
+        recompute="selective",
+        deadline_days=7,
+        price_per_device_hour=2,
+    )
+    assert printed == json.loads(json.dumps(dataclasses.asdict(expected)))
+    assert cli.main(options) == 0
+    out = capsys.readouterr().out
+    assert "174,604,259,328" in out
+    assert f"{expected.money:,.0f}" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_estimate_without_a_model_lists_them(capsys):
+    assert cli.main(["estimate"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[0] for line in lines[-len(PRESETS) :]] == list(PRESETS)
+    assert cli.main(["estimate", "--json"]) == 0
+    presets = json.loads(capsys.readouterr().out)["presets"]
+    assert [preset["architecture"]["name"] for preset in presets] == list(PRESETS)
+    assert all(preset["source"] for preset in presets)
+
+
+def test_estimate_reads_a_shape_from_a_file_and_draws_its_memory(capsys, tmp_path):
+    shape = tmp_path / "shape.json"
+    shape.write_text(json.dumps(dataclasses.asdict(PRESETS["bert-base"].architecture)))
+    figure = tmp_path / "memory.png"
+    assert cli.main(["estimate", str(shape), "--figure", str(figure)]) == 0
+    assert "109,482,240" in capsys.readouterr().out
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["gtp-3"], "estimate: there is no preset 'gtp-3'. Did you mean 'gpt-3'?"),
+        (["gpt-3", "--devices", "-4"], "`devices` must be an integer of at least 1"),
+        (["gpt-3", "--devices", "four"], "'--devices'"),
+        (["gpt-3", "--tokens", "many"], "`tokens` must be a number as in 300B"),
+        (["gpt-3", "--tokens", "-3B"], "`tokens` must be a number as in 300B"),
+        (["gpt-3", "--device", "b200"], "Did you mean 'v100'? There are: v100, a100"),
+        (["gpt-3", "--mfu", "40"], "`mfu` must be a number in (0, 1]"),
+        (["gpt-3", "--optimizer", "lion"], "'lion' is not one of 'sgd', 'momentum'"),
+        (["gpt-3", "--mfux", "1"], "--mfu"),
+        (["no/such.json"], "can't read"),
+        (["typo.json"], "there is no field 'layrs'. Did you mean 'layers'?"),
+        (["broken.json"], "is no JSON: Expecting"),
+        (["gpt-3", "extra"], "extra"),
+        (["gpt-3", "--figure", "memory.gif"], "Did you mean memory.png?"),
+        (["gpt-3", "--figure", "no/such.png"], "can't write"),
+        (["zzz", "--figure", "memory.png"], "there is no preset 'zzz'"),
+        (["--figure", "memory.png"], "--figure needs a model"),
+    ],
+)
+def test_what_estimate_cannot_answer_is_said_in_one_line(
+    capsys, tmp_path, monkeypatch, arguments, said
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "typo.json").write_text('{"layrs": 3}')
+    (tmp_path / "broken.json").write_text('{"layers": 3,')
+    before = sorted(tmp_path.iterdir())
+    assert said in refused(capsys, "estimate", *arguments)
+    assert sorted(tmp_path.iterdir()) == before  # nothing half written
+
+
+def test_the_readme_shows_what_estimate_prints(capsys):
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    typed, *shown = readme.partition("$ tf-examples estimate ")[2].partition("```")[0].splitlines()
+    assert cli.main(["estimate", *typed.split()]) == 0
+    printed = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert len(shown) >= 5
+    assert [line for line in printed if line in shown] == shown, "copy the lines anew"
+    assert f"for {len(PRESETS)} published models" in readme
+    shape = json.loads(
+        readme.partition('`{"layers"')[2].partition("}`")[0].join(['{"layers"', "}"])
+    )
+    assert _costs.estimate(shape).total_parameters == 124_439_808
 
 
 def test_an_interrupted_run_ends_without_a_traceback(section, capsys, monkeypatch):
