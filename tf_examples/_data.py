@@ -1,5 +1,6 @@
 """The data sets of the sections. All of them are there without a network."""
 
+import hashlib
 import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -77,6 +78,14 @@ class Text:
     """(length,) int32: what is learned from."""
     validation: np.ndarray
     """(length,) int32: the last tenth, which is not."""
+
+    @property
+    def digest(self) -> str:
+        """Sixteen digits that another text would not have."""
+        content = "\0".join(
+            [self.characters, self.decode(self.train), self.decode(self.validation)]
+        )
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def encode(self, text: str) -> np.ndarray:
         """The numbers of a text's characters, (length,) int32.

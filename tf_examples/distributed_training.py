@@ -229,7 +229,8 @@ For shares of $S$ bytes, the busiest one sends
 
 $$\text{star: } (n - 1)\, S \qquad \text{ring: } 2\, \frac{n - 1}{n}\, S < 2\, S$$
 
-In the ring nobody's load grows with $n$. Both are played through below, with arrays for devices.
+The hub's load grows with $n$; in the ring it stays below $2 S$, however many there are. Both are
+played through below, with arrays for devices.
 """
 
 
@@ -407,8 +408,8 @@ class Trainer:
 
 # %% [markdown]
 r"""
-And Keras: the same net, compiled under the strategy's scope, and `fit`. XLA and `tf.distribute`
-don't mix, so `jit_compile` is off.
+And Keras: the same net, compiled under the strategy's scope, and `fit`. Keras can't compile its
+step with XLA under a strategy, so `jit_compile` is off.
 """
 
 
@@ -679,6 +680,9 @@ if __name__ == "__main__":
 
 # %% [markdown]
 r"""
+The steps since the last checkpoint are made again. How often to write one is a balance: of what it
+takes to write, and of what is lost when somebody dies.
+
 ## How much faster?
 
 Each process has one core, and the batch is the same for all: $n$ of them have an $n$-th of the work
@@ -796,12 +800,9 @@ r"""
 
 1. `tf-examples run distributed_training --units 32`. Expect two processes to be slower than one:
    there is little to compute, and an all-reduce takes its time however small the gradient.
-2. `--workers 4 --batch-size 3`. Expect one worker to have no example at all, and the same weights:
-   its share of the gradient is 0.
+2. `--workers 4 --batch-size 3 --epochs 1`. Expect one worker to have no example at all, and the
+   same weights but for rounding: its share of the gradient is 0.
 3. `--clip-norm 0` and `--clip-norm 0.1`. Expect `fit` to end closer to one device without clipping.
-
-The exercises `data_parallel`, `gradient_accumulation` and `gradient_clipping` belong to this
-section.
 """
 
 

@@ -66,7 +66,8 @@ if __name__ == "__main__":
 # %% [markdown]
 r"""
 The last column is the share of the tables for words. Almost a third of the smallest model is
-vocabulary; in GPT-3 it hardly counts, and $12Lh^2$ is enough.
+vocabulary; in GPT-3 it hardly counts, and $12Lh^2$ is enough. (BERT's paper says 340 million; the
+model that it published has as many as the formula.)
 
 To be sure, a block of GPT-2 small is built in Keras, with a vocabulary of 1,000 words and
 sequences of 64.
@@ -127,9 +128,10 @@ $N$ parameters and $D$ tokens cost
 $$C = 6\,N\,D.$$
 
 This is a rule of thumb. It counts a table of words as if it were multiplied, and forgets that in
-attention each of the $s$ tokens of a sequence meets every other, $4\,s\,h$ FLOPs a block and token
-that no parameter stands for. The exact number is in the graph of a training step: its matrix
-products. TensorFlow's profiler reads the same graph, and counts every addition with them.
+attention each of the $s$ tokens of a sequence meets every other: $4\,s\,h$ FLOPs a block and token,
+$12\,s\,h$ with the backward pass, that no parameter stands for. The exact number is in the graph of
+a training step: its matrix products. TensorFlow's profiler reads the same graph, and counts every
+addition with them.
 """
 
 
@@ -325,7 +327,8 @@ def run_table() -> Table:
     rows.append(("palm-540b", "238,300 tokens/s on 6,144 TPU v4", f"MFU {mfu:.1%}"))
     again = 8 / 6 * _costs.training_flops(175e9, 300e9)
     days = _costs.training_seconds(again, 1024, 140e12, 1) / 86400
-    rows.append(("gpt-3", "1,024 A100, each 140 TFLOP/s of 8 N D", f"{days:.0f} days"))
+    mfu = 140e12 / peak["a100"] * 6 / 8
+    rows.append(("gpt-3", "1,024 A100, 140 TFLOP/s of 8 N D", f"MFU {mfu:.1%}, {days:.0f} days"))
     return Table("Published runs", ("model", "published", "gives"), ("", "", "s"), rows)
 
 
@@ -336,11 +339,11 @@ if __name__ == "__main__":
 # %% [markdown]
 r"""
 Touvron et al. (2023) give the hours of Llama 2; Chowdhery et al. (2022) the speed of PaLM, and an
-MFU of 46.2%, attention included; Narayanan et al. (2021) foresaw 34 days for GPT-3. These three
-lie between 39% and 47%; in what follows 40% is taken. The formula knows nothing of failures and
-restarts.
+MFU of 46.2%, attention included; Narayanan et al. (2021) foresaw 34 days for GPT-3, whose devices
+compute activations again. Measured runs lie between 39% and 47%; in what follows 40% is taken. The
+formula knows nothing of failures and restarts.
 
-## Memory (questions 6 and 8)
+## Memory (question 8)
 
 During training a device holds the weights, their gradients and what the optimizer keeps. An
 optimizer of this project keeps 0, 1 or 2 numbers of 4 bytes a parameter: counted here in the
@@ -383,10 +386,11 @@ RMSprop has no rule in the last column: the algorithm needs one number a paramet
 here keeps a second, for momentum.
 
 Large models train in mixed precision: weights and gradients in 16 bits, and beside Adam's two
-numbers a copy of the weights in 32: $2 + 2 + (4 + 4 + 4) = 16$ bytes again. For GPT-3 these are
-2.8 TB, and no device has that. ZeRO (Rajbhandari et al. 2020) divides them among $G$ devices: in
-stage 1 the optimizer's 12 bytes, $4 + 12/G$ remain; in stage 2 the gradients too, $2 + 14/G$; in
-stage 3 the weights too, $16/G$.
+numbers a copy of the weights in 32: $2 + 2 + (4 + 4 + 4) = 16$ bytes again. For GPT-3 these are 2.8
+TB, and no device has that. (In `memory_budget` Keras's policy keeps weights and gradients in 32
+bits: the two say "mixed" of different things.) ZeRO (Rajbhandari et al. 2020) divides them among
+$G$ devices: in stage 1 the optimizer's 12 bytes, $4 + 12/G$ remain; in stage 2 the gradients too,
+$2 + 14/G$; in stage 3 the weights too, $16/G$.
 
 Then there are the activations: whatever the backward pass will read. A block of GPT keeps
 
@@ -394,7 +398,8 @@ $$s\,b\,h\,\Big(34 + 5\,\frac{a\,s}{h}\Big) \text{ bytes}$$
 
 for $b$ sequences of $s$ tokens and $a$ heads, in 16 bits and with dropout's masks, but without the
 logits (Korthikanti et al. 2022). ZeRO doesn't divide them. Recomputing does away with them: only
-the attention scores (selective), or all but a block's input (full), $2\,s\,b\,h$.
+the attention scores (selective), or all but a block's input (full), $2\,s\,b\,h$. While a block is
+computed again, its own activations come back for a moment; the formula leaves them out.
 """
 
 
@@ -473,6 +478,9 @@ def draw_memory(
 # %%
 if __name__ == "__main__":
     show(draw_memory("gpt-3", 1024, "a100", memory_choices("gpt-3", 1024, "a100")))
+    a = PRESETS["gpt-3"].architecture
+    block = _costs.layer_activation_bytes(a.context, 1, a.width, a.heads)
+    print(f"a block that is computed again holds {quantity(block, 'B')} for that moment")
 
 # %% [markdown]
 r"""
@@ -522,7 +530,7 @@ if __name__ == "__main__":
 
 # %% [markdown]
 r"""
-## Data and storage (questions 3 and 9)
+## Data and storage (questions 3, 6 and 9)
 
 For a fixed number of FLOPs, a smaller model can read more. Hoffmann et al. (2022) fitted the loss
 
@@ -691,7 +699,7 @@ knows how good the data are.
 ## Try it
 
 1. Estimate `"llama-2-7b"`, then with `sequence_length=8192`, twice its own. Expect 6 N D to stay,
-   the matrix products to grow by a seventh, and the activations to more than double: the scores
+   the matrix products to grow by a seventh, and the activations to more than triple: the scores
    have a term with $s^2$.
 2. Double `devices` to 2,048. Expect half of the time and half of the states in stage 3; the
    activations stay, since each device still computes a sequence of its own.

@@ -182,14 +182,14 @@ def test_baselines_are_the_entropies_of_the_counts(text_file):
     text = _data.text(text_file)
     learned, unseen, size = text.train.tolist(), text.validation.tolist(), len(text.characters)
     one = [-math.log2((learned.count(c) + 1) / (len(learned) + size)) for c in unseen[1:]]
-    assert section.unigram_bits(text) == pytest.approx(np.mean(one))
+    assert section.unigram_bits(text, text.validation) == pytest.approx(np.mean(one))
     pairs = list(itertools.pairwise(learned))
     before = learned[:-1]
     two = [
         -math.log2((pairs.count((b, c)) + 1) / (before.count(b) + size))
         for b, c in itertools.pairwise(unseen)
     ]
-    assert section.bigram_bits(text) == pytest.approx(np.mean(two))
+    assert section.bigram_bits(text, text.validation) == pytest.approx(np.mean(two))
 
 
 def test_evaluate_is_the_mean_over_windows_side_by_side(model):

@@ -439,7 +439,7 @@ def test_the_pictures_say_the_extremes_and_the_error():
         dataclasses.replace(found, peak=50e6), 1.5, 3.0,
     )  # fmt: skip
     picture = section.draw_bytes([plain, small], budget=60e6)
-    assert picture.statement == "The same model in 100 MB or in 50 MB, predicted to within 5%"
+    assert picture.statement == "The same training in 95 MB or in 50 MB, predicted to within 5%"
     assert "plain 100 MB predicted, 95 measured" in picture.alt
     picture = section.draw_time([plain, small])
     assert picture.statement.startswith("With Adam, 50 MB suffice, at 1.5 times the time")
