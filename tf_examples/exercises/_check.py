@@ -113,7 +113,8 @@ class _Question:
         spec, tolerance = self.exercise.spec, self.exercise.spec.tolerance
         for case, answer in zip(self.cases, self.answers, strict=False):
             if answer.error:
-                return self._failed(self._error(answer, case), case=case)
+                no_case = answer.error in ("NotImplementedError", "SyntaxError", "missing")
+                return self._failed(self._error(answer, case), case=None if no_case else case)
             expected = self.exercise.expected(case, self.conventions)
             problem = compare(expected, answer.value, tolerance)
             if problem:

@@ -19,6 +19,7 @@ In = Annotated[
     Path, typer.Option("--folder", help="The folder that `start` wrote, or one inside of it.")
 ]
 HERE = Path()
+COMMAND = "tf-examples exercises"
 
 
 def app() -> typer.Typer:
@@ -44,7 +45,7 @@ def start(
     folder = Folder.start(directory, None if variant is None else at_least("variant", variant, 0))
     print(f"{len(NAMES)} exercises written to {folder.path}.")
     _say_what_is_next(folder)
-    print(f"Then: cd {folder.path}, and tf-examples exercises check {NAMES[0]}")
+    print(f"Then: cd {folder.path}, and {COMMAND} check {NAMES[0]}")
 
 
 def list_(folder: In = HERE) -> None:
@@ -101,7 +102,7 @@ def hint(name: Name, folder: In = HERE) -> None:
     of = len(_exercise.load(name).spec.hints)
     print(textwrap.fill(f"Hint {number} of {of}: {text}", shutil.get_terminal_size().columns))
     if number == of:
-        print(f"That was the last one. `solution {name} --show-anyway` shows ours.")
+        print(f"That was the last one. {COMMAND} solution {name} --show-anyway shows ours.")
 
 
 def solution(
@@ -118,7 +119,7 @@ def solution(
     opened = Folder.open(folder)
     if known(name) not in opened.passed:
         if not show_anyway:
-            print(f"{name} has not passed yet: `hint {name}`, or --show-anyway.")
+            print(f"{name} has not passed yet: {COMMAND} hint {name}, or --show-anyway.")
             raise typer.Exit(1)
         opened.mark_shown(name)
     print(_exercise.load(name).solution(conventions(name, opened.variant)), end="")
@@ -197,7 +198,7 @@ def _check(folder, names: Sequence[str], seed: int | None) -> bool:
         name = verdict.exercise
         if verdict.passed:
             folder.mark_passed(name, contents[name] or b"")
-            print(f"{name}: passed, {verdict.points} points. `solution {name}` shows ours.")
+            print(f"{name}: passed, {verdict.points} points. Ours: {COMMAND} solution {name}")
         elif verdict is not failed[0]:
             print(f"{name}: not yet.")
     if failed:
@@ -206,8 +207,8 @@ def _check(folder, names: Sequence[str], seed: int | None) -> bool:
         if first.printed:
             print(f"It printed:\n{first.printed.rstrip()}")
         if first.case:
-            print(f"The same numbers again: check {first.exercise} --seed {drawn}")
-        print(f"A hint: hint {first.exercise}")
+            print(f"The same numbers again: {COMMAND} check {first.exercise} --seed {drawn}")
+        print(f"A hint: {COMMAND} hint {first.exercise}")
     return bool(verdicts) and not failed
 
 

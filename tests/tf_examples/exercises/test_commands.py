@@ -258,3 +258,16 @@ def test_a_saved_file_is_told_from_an_untouched_and_a_deleted_one(folder):
     after = commands.saved_files(folder)
     assert after[OTHER] is None
     assert {name for name in NAMES if after[name] != before[name]} == {NAME, OTHER}
+
+
+def test_every_command_that_is_printed_can_be_typed(folder, capsys):
+    """What a student is told to type is told whole; numbers to repeat, where numbers were shown."""
+    _, out, _ = typed(capsys, folder, "check", NAME)
+    assert f"tf-examples exercises hint {NAME}" in out
+    assert "--seed" not in out  # not begun: no numbers were shown
+    wrong = load(NAME).wrong(load(NAME).spec.mistakes[0], conventions(NAME, None))
+    (folder / f"{NAME}.py").write_text(wrong, encoding="utf-8")
+    _, out, _ = typed(capsys, folder, "check", NAME)
+    (again,) = [line for line in out.splitlines() if "--seed" in line]
+    words = again.partition("tf-examples exercises ")[2].split()
+    assert typed(capsys, folder, *words)[1] == out
