@@ -11,7 +11,7 @@ import numpy as np
 from tf_examples.exercises import _exercise
 from tf_examples.exercises._child import Other
 from tf_examples.exercises._exercise import Case, Conventions
-from tf_examples.exercises._isolation import Answer, Child, Limits
+from tf_examples.exercises._isolation import Answer, Child, Limits, printable
 from tf_examples.exercises.catalogue import NAMES
 
 
@@ -273,9 +273,10 @@ def show(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.8g}"
     if isinstance(value, Other):
-        return f"({value.name})"
+        return f"({_kind(value)})"
     if isinstance(value, dict):
-        text = ", ".join(f"{key}: {show(item)}" for key, item in value.items())
+        names = (printable(str(key), 100, keep="") for key in value)
+        text = ", ".join(f"{n}: {show(v)}" for n, v in zip(names, value.values(), strict=True))
         return f"{{{text}}}"[:600]
     if isinstance(value, list | tuple):
         ends = "[]" if isinstance(value, list) else "()"
@@ -297,7 +298,7 @@ def _line(label: str, value: Any) -> str:
 
 def _kind(value: Any) -> str:
     if isinstance(value, Other):
-        return f"of type {value.name}"
+        return f"of type {printable(value.name, 200, keep='')}"
     return f"of type {type(value).__name__}"
 
 

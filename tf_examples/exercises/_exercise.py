@@ -26,6 +26,7 @@ from tf_examples.exercises.catalogue import ENTRIES, Entry
 Conventions = Mapping[str, str]
 """The choice made for each convention of an exercise, as in {"epsilon": "inside"}."""
 
+FOLDER = Path(__file__).parent
 _TAG = re.compile(r"\s+(?:# )?\[(\w+): (\w+)\]$")
 _SOLUTION = re.compile(r"^( *)# solution: (.+)\n(?:.*\n)*?\1# end of solution\n", re.MULTILINE)
 _MARKERS = re.compile(r"^ *# (?:solution: .+|end of solution)\n", re.MULTILINE)
@@ -146,7 +147,7 @@ def load(name: str) -> Exercise:
     """The exercise `name`, which must be one of `catalogue.NAMES`."""
     entry = next(entry for entry in ENTRIES if entry.name == name)
     spec = importlib.import_module(f"tf_examples.exercises.specs.{name}").SPEC
-    text = (Path(__file__).parent / "solutions" / f"{name}.py").read_text(encoding="utf-8")
+    text = (FOLDER / "solutions" / f"{name}.py").read_text(encoding="utf-8")
     return Exercise(entry, spec, text)
 
 

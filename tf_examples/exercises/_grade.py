@@ -101,12 +101,13 @@ class Class:
         path = self.directory / name
         for parent in reversed(path.relative_to(self.directory).parents[:-1]):
             (self.directory / parent).mkdir(mode=0o700, exist_ok=True)
-        write_whole(path, text.encode())
+        write_whole(path, text.encode("utf-8", "backslashreplace"))
         path.chmod(0o600)
 
     def id(self, submission: Submission) -> str:
         """The student's pseudonym: the same in every run of this folder, and in no other."""
-        digest = hmac.new(self._secret, submission.key.encode(), "sha256")
+        key = submission.key.encode("utf-8", "surrogateescape")  # a folder's name can be anything
+        digest = hmac.new(self._secret, key, "sha256")
         return f"s-{digest.hexdigest()[:10]}"
 
     def conventions(self, submission: Submission) -> dict[str, dict[str, str]]:
@@ -126,40 +127,51 @@ class Class:
         results = {s.key: r for s in submissions if (r := self._earlier(s))}
         tell(len(results), len(submissions))
         rest = [s for s in submissions if s.key not in results]
-        for submission, verdicts in self._graded(rest, workers):
-            result = Result(self.id(submission), verdicts, self._problems(submission))
-            self._write(submission, result)
+        for submission, verdicts, failure in self._graded(rest, workers):
+            problems = [*self._problems(submission), *([failure] if failure else [])]
+            result = Result(self.id(submission), verdicts, problems)
+            self._write(submission, result, is_final=not failure)
             results[submission.key] = result
             tell(len(results), len(submissions))
         return [results[s.key] for s in submissions]
 
     def _graded(
         self, submissions: Sequence[Submission], workers: int
-    ) -> Iterator[tuple[Submission, list[Verdict]]]:
-        """Grades in parallel; those at work when a process died are tried again, one by one."""
+    ) -> Iterator[tuple[Submission, list[Verdict], str]]:
+        """Grades in parallel; those at work when a process died are tried again, one by one.
+
+        The text says why a submission could not be graded; it is empty where it could.
+        """
         tasks = {s.key: self._task(s) for s in submissions}
         lost: list[Submission] = []
         with _pool(workers) as pool:
             futures = {pool.submit(_grade_one, *tasks[s.key]): s for s in submissions}
             for future in concurrent.futures.as_completed(futures):
                 try:
-                    yield futures[future], future.result()
+                    yield futures[future], *self._verdicts(future)
                 except BrokenProcessPool:
                     lost.append(futures[future])
         for submission in lost:
             try:
                 with _pool(1) as pool:
-                    yield submission, pool.submit(_grade_one, *tasks[submission.key]).result()
+                    future = pool.submit(_grade_one, *tasks[submission.key])
+                    yield submission, *self._verdicts(future)
             except BrokenProcessPool:
-                yield (
-                    submission,
-                    [
-                        Verdict(
-                            name, False, 0, "The grader's process was ended while it graded this."
-                        )
-                        for name in self.exercises
-                    ],
-                )
+                why = "the grader's process was ended while it graded this"
+                yield submission, self._none(why), why
+
+    def _verdicts(self, future: concurrent.futures.Future) -> tuple[list[Verdict], str]:
+        """What came of a submission; nobody's can stop the others' from being graded."""
+        try:
+            return future.result(), ""
+        except BrokenProcessPool:
+            raise
+        except Exception as error:  # its text may be the student's
+            why = f"the grader failed on this ({type(error).__name__}): graded 0, look at it"
+            return self._none(why), why
+
+    def _none(self, why: str) -> list[Verdict]:
+        return [Verdict(name, False, 0, why) for name in self.exercises]
 
     def _task(self, submission: Submission) -> tuple:
         files = {name: submission.files.get(name) for name in self.exercises}
@@ -184,8 +196,8 @@ class Class:
         ]
         for name in self.exercises:
             exercise = _exercise.load(name)
-            folder = Path(_exercise.__file__).parent / "specs" / f"{name}.py"
-            sources += [exercise.text.encode(), folder.read_bytes()]
+            spec = _exercise.FOLDER / "specs" / f"{name}.py"
+            sources += [exercise.text.encode(), spec.read_bytes()]
         digest = hashlib.sha256()
         numpy = importlib.metadata.version("numpy")
         parts = (self.exercises, self.seed, self.limits, self.conventions(submission), numpy)
@@ -207,7 +219,8 @@ class Class:
             return None
         return Result(self.id(submission), verdicts, self._problems(submission), reused=True)
 
-    def _write(self, submission: Submission, result: Result) -> None:
+    def _write(self, submission: Submission, result: Result, is_final: bool) -> None:
+        """Writes a result; one that is not final is graded again by the next run."""
         kept = {
             "fingerprint": self._fingerprint(submission),
             "verdicts": [dataclasses.asdict(verdict) for verdict in result.verdicts],
@@ -215,7 +228,8 @@ class Class:
         gradescope = json.dumps(results_json(result), indent=1, ensure_ascii=False)
         self.write(self._name(submission, "results.json"), gradescope)
         text = json.dumps(kept, indent=1, ensure_ascii=False)
-        self.write(self._name(submission, "verdicts.json"), text)  # last: now it is done
+        if is_final:
+            self.write(self._name(submission, "verdicts.json"), text)  # last: now it is done
 
 
 def _grade_one(

@@ -1,35 +1,36 @@
 """Runs a student's file in a child process that can only return values.
 
-What this defeats: the child never holds the right answer, so there is nothing in it to find; the
-verdict is made in the parent, so there is nothing in the child to patch, print over or exit from.
-Numbers come back as text and raw bytes, never as objects with methods of their own. The child
-imports the standard library and NumPy (TensorFlow and Keras where the exercise needs them), runs in
-a folder of its own that is deleted afterwards, under limits of time, memory, file size and output,
-and an audit hook refuses new processes, sockets, writing elsewhere, and opening this project's
-exercises. Whatever it starts all the same is found and ended, detached or not.
+The child never holds the right answer, so there is nothing in it to find; the verdict is made in
+the parent, so there is nothing in the child to patch, print over or exit from. Numbers come back as
+text and raw bytes, never as objects with methods of their own.
 
-What it does not defeat: code that leaves Python (machine code through `ctypes` or a hole in a
-library) runs as the user who grades, on the same disk. This is no security boundary. For an
-examination run the grader in a container without a network, or as a user of its own:
+Around that stand three fences. The system's limits: time, memory, file size, output, processes; the
+folder it runs in is deleted, and whatever it started is found and ended, detached or not. Linux's
+Landlock, where the kernel has it (5.13, all of it from 6.12 on): the child reads the standard
+library and its packages, writes into its own folder, and has no other file, program or process.
+Python's audit hook: the same with an explanation, and all there is elsewhere. The hook alone holds
+off the curious; whoever knows Python well gets round it.
 
-    docker run --rm --network none --read-only --tmpfs /tmp --memory 4g --pids-limit 256 \\
-        --cap-drop ALL --user 1000:1000 -v "$PWD/submissions:/in:ro" -v "$PWD/grades:/out" \\
-        IMAGE tf-examples exercises grade /in --out /out/class
+What none of them stops: a hole in the kernel, or data sent over UDP. For an examination grade in a
+container without a network, or as a user of its own: the README has the line.
 """
 
 import contextlib
+import functools
 import importlib.util
 import io
 import json
 import os
 import queue
+import secrets
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,13 @@ _SOURCE = Path(_child.__file__).read_text(encoding="utf-8")
 _PROJECT = ("tf_examples", "custom_optimizers")
 _OPTIONS = ("-I", "-S", "-u", "-X", "utf8", "-c")
 """Isolated, without site-packages, printing at once, in UTF-8."""
-_LONGEST_ANSWER = 32_000_000
-"""Characters of one answer."""
+_LONGEST_ANSWER = 4_000_000
+"""Characters of one answer: far more than any exercise needs."""
+_LIBRARIES = (
+    "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/etc/localtime",
+    "/usr/share/zoneinfo", "/dev/urandom", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system",
+)  # fmt: skip
+"""What programs read of the system."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +66,10 @@ class Limits:
     memory: int = 512_000_000
     """Bytes of address space; TensorFlow gets `tensorflow_memory`."""
     tensorflow_memory: int = 16_000_000_000
-    file_size: int = 50_000_000
+    file_size: int = 20_000_000
     """Bytes of one file."""
+    open_files: int = 48
+    """Open files, those in memory among them; TensorFlow gets 256."""
     output: int = 20_000
     """Characters kept of what the student's code prints."""
     processes: int = 64
@@ -85,16 +93,24 @@ class Answer:
     """The student's own lines of the traceback."""
 
 
-def printable(text: str, most: int = 3000) -> str:
-    """The first `most` characters, without those that a terminal would obey."""
+def printable(text: str, most: int = 3000, keep: str = "\n") -> str:
+    """The first `most` characters, without those that a terminal would obey, but for `keep`."""
     return "".join(
-        c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text[:most]
+        c if c.isprintable() or c in keep else "\N{REPLACEMENT CHARACTER}" for c in text[:most]
     )
 
 
 def missing_limits() -> list[str]:
     """What this system or user can't limit, a line each."""
     lines: list[str] = []
+    version = _child.landlock()
+    if not version:
+        lines.append(
+            "no Landlock (Linux 5.13) here: only Python keeps a student's code from files and "
+            "programs, and whoever knows it well gets round that"
+        )
+    elif version < 6:
+        lines.append("this kernel (before Linux 6.12) lets a student's code signal the grader")
     if sys.platform != "linux":
         lines.append("detached processes are ended only where they can be found (Linux finds all)")
     if os.name == "nt":
@@ -125,15 +141,17 @@ class Child:
         self._ids = 0
         self._stack = contextlib.ExitStack()
         self._descendants = self._stack.enter_context(_descendants_end())
-        self.folder = self._stack.enter_context(
-            tempfile.TemporaryDirectory(prefix="exercise-", ignore_cleanup_errors=True)
-        )
+        self.folder = tempfile.mkdtemp(prefix="exercise-")
         self._printed = ""
+        self._requests: queue.Queue[bytes | None] = queue.Queue()
         self._answers: queue.Queue[str | None] = queue.Queue()
         folders = _package_folders(self.packages)
+        listed = [*folders, *_python_folders()]
         setting = {
             "packages": self.packages,
             "folders": folders,
+            "listed": listed,
+            "readable": _readable((*listed, *_LIBRARIES)),
             "limits": self._resource_limits(),
             "folder": self.folder,
             "guard": self.limits.guard,
@@ -150,12 +168,12 @@ class Child:
             env=_environment(self.folder),
             start_new_session=True,
         )
-        self._readers = [
-            threading.Thread(target=read, daemon=True)
-            for read in (self._read_answers, self._read_output)
+        self._threads = [
+            threading.Thread(target=target, daemon=True)
+            for target in (self._write_requests, self._read_answers, self._read_output)
         ]
-        for reader in self._readers:
-            reader.start()
+        for thread in self._threads:
+            thread.start()
         self._send(setting)
         self.alive = isinstance(self._receive(self.limits.start_seconds), dict)
         if not self.alive:
@@ -175,8 +193,10 @@ class Child:
             self._process.kill()
         self._stack.close()
         self._process.wait()
-        for reader in self._readers:
-            reader.join(1)
+        _remove(Path(self.folder))
+        self._requests.put(None)
+        for thread in self._threads:
+            thread.join(1)
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             if stream:
                 with contextlib.suppress(OSError, ValueError):
@@ -191,7 +211,7 @@ class Child:
         """The answer of `source` to `case`; after "time" or "end" the child is no longer alive."""
         self._ids += 1
         inputs = {name: _child.encode(value) for name, value in case.inputs.items()}
-        sent = self._send(
+        self._send(
             {
                 "id": self._ids,
                 "exercise": exercise,
@@ -201,7 +221,7 @@ class Child:
                 "inputs": inputs,
             }
         )
-        received = self._receive(self.limits.seconds) if sent else None
+        received = self._receive(self.limits.seconds)
         if received is None:
             self.alive = False
             return Answer(error="end")
@@ -227,20 +247,22 @@ class Child:
             "RLIMIT_AS": limits.tensorflow_memory if tensorflow else limits.memory,
             "RLIMIT_CPU": limits.cpu_seconds,
             "RLIMIT_FSIZE": limits.file_size,
-            "RLIMIT_NOFILE": 256,
+            "RLIMIT_NOFILE": 256 if tensorflow else limits.open_files,
             "RLIMIT_CORE": 0,
         }
         return common if tensorflow else common | {"RLIMIT_NPROC": limits.processes}
 
-    def _send(self, message: dict[str, Any]) -> bool:
+    def _send(self, message: dict[str, Any]) -> None:
+        self._requests.put(json.dumps(message).encode() + b"\n")
+
+    def _write_requests(self) -> None:
+        """In a thread of its own: a child that reads nothing holds up nobody else."""
         stdin = self._process.stdin
         assert stdin
-        try:
-            stdin.write(json.dumps(message).encode() + b"\n")
-            stdin.flush()
-        except OSError:
-            return False
-        return True
+        with contextlib.suppress(OSError, ValueError):
+            while request := self._requests.get():
+                stdin.write(request)
+                stdin.flush()
 
     def _receive(self, seconds: float) -> Any:
         """The next answer, None where the process ended, "time" where it took too long."""
@@ -284,6 +306,43 @@ def _package_folders(packages: Iterable[str]) -> list[str]:
     """The folders in which `packages` are installed."""
     specs = [importlib.util.find_spec(package) for package in packages]
     return sorted({str(Path(s.origin).parents[1]) for s in specs if s and s.origin})
+
+
+def _python_folders() -> list[str]:
+    """Where Python's standard library lies, and the libraries that it is made of."""
+    paths = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib")]
+    return [*paths, str(Path(sys.base_prefix) / "lib")]
+
+
+@functools.cache
+def _readable(places: tuple[str, ...]) -> list[str]:
+    """What lies at `places`, but for this project, which may be installed among it."""
+    hidden = [os.path.realpath(folder) for folder in _own_folders()]
+
+    def around(place: str) -> Iterator[str]:
+        if not any(folder.startswith(place + os.sep) for folder in hidden):
+            if place not in hidden:
+                yield place
+            return
+        for entry in os.scandir(place):
+            yield from around(entry.path)
+
+    return [path for place in places for path in around(os.path.realpath(place))]
+
+
+def _remove(folder: Path) -> None:
+    """Deletes a folder, however deep: what lies in a subfolder is moved up until there is none."""
+    with contextlib.suppress(OSError):
+        while entries := list(folder.iterdir()):
+            for entry in entries:
+                if entry.is_symlink() or not entry.is_dir():
+                    entry.unlink()
+                    continue
+                entry.chmod(0o700)
+                for inner in list(entry.iterdir()):
+                    inner.rename(folder / secrets.token_hex(8))
+                entry.rmdir()
+        folder.rmdir()
 
 
 def _environment(folder: str) -> dict[str, str]:

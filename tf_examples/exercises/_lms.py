@@ -31,7 +31,8 @@ _LARGEST_SUBMISSION = 20_000_000
 _MOST_FILES = 1_000
 """Bytes and files of one submission: far more than eighteen exercises need."""
 
-_MOODLE = re.compile(r"(?P<name>.*)_(?P<id>\d+)_assignsubmission_[a-z]+_?(?P<file>.*)")
+# A student chooses the end of a file's name: what counts is the number that comes first.
+_MOODLE = re.compile(r"(?P<name>.*?)_(?P<id>\d+)_assignsubmission_[a-z]+_?(?P<file>.*)")
 _CANVAS = re.compile(r"(?P<name>[^_]+)_(?:LATE_)?(?P<id>\d+)_(?P<number>\d+)_(?P<file>.+)")
 _AGAIN = re.compile(r"-\d+$")
 """What Canvas appends to the name of a file that was handed in again."""
@@ -123,12 +124,18 @@ def _read_canvas(path: Path) -> list[Submission]:
 def _read_named(path: Path, pattern: re.Pattern[str]) -> list[Submission]:
     """Submissions whose folders or files carry the student in their names."""
     found: dict[str, Submission] = {}
+    doubtful: set[str] = set()
     for top, files, problems in _tops(path):
         match = pattern.fullmatch(top)
         if not match:
             continue
         key = match["id"]
         submission = found.setdefault(key, Submission(key, match["name"]))
+        if submission.name != match["name"] or key in doubtful:
+            doubtful.add(key)
+            said = "two names with this number: neither was graded; look at their files"
+            found[key] = Submission(key, submission.name, problems=[said])
+            continue
         submission.problems += problems
         number = int(match.groupdict().get("number") or 0)
         for inner, content in files:
@@ -183,7 +190,9 @@ def _unpacked(entries: Iterator[Entry]) -> tuple[list[tuple[PurePosixPath, bytes
                 with zipfile.ZipFile(io.BytesIO(content)) as archive:
                     for inner in _from_zip(archive, _MOST_FILES):
                         take(*inner, nested=True)
-            except (zipfile.BadZipFile, NotImplementedError):
+                        if size > _LARGEST_SUBMISSION:
+                            return
+            except Exception:  # what zipfile raises of a damaged one has no end
                 problems.append("a zip that can't be read")
             return
         files.append((path, content))
@@ -254,7 +263,7 @@ def _extracted(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[bytes |
     try:
         with archive.open(info) as file:
             content = file.read(largest + 1)  # whatever the zip says of its size
-    except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError):
+    except Exception:  # what zipfile raises of a damaged one has no end
         return None, "a zip that can't be read"
     return (None, "a file too large") if len(content) > largest else (content, "")
 

@@ -12,7 +12,7 @@ from tf_examples.exercises._check import _Question, check
 from tf_examples.exercises._isolation import Answer, Limits
 from tf_examples.sections import NAMES as SECTIONS
 
-FOLDER = Path(_exercise.__file__).parent
+FOLDER = _exercise.FOLDER
 NUMPY = [entry.name for entry in catalogue.ENTRIES if entry.needs == ("numpy",)]
 KERAS = [entry.name for entry in catalogue.ENTRIES if entry.needs != ("numpy",)]
 

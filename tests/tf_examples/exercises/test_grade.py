@@ -185,8 +185,36 @@ def test_a_grader_process_that_is_killed_costs_nobody_else_a_grade(tmp_path, mon
     results = folder.grade(SUBMISSIONS[:2], 2, quiet)
     assert results[0].points == POINTS["adam"]
     assert "was ended while it graded" in results[1].verdicts[0].message
+    assert "was ended while it graded" in results[1].problems[-1]
     left = psutil.Process().children(recursive=True)
     assert all("resource_tracker" in str(process.cmdline()) for process in left)
+
+
+def test_a_submission_that_the_grader_fails_on_costs_nobody_else_a_grade(tmp_path, monkeypatch):
+    folder = Class(tmp_path / "out", ("adam",), 1)
+    task = Class._task
+
+    def tasks(self, submission):
+        return task(self, submission) if submission.key != "Bob" else (3,) * 5
+
+    monkeypatch.setattr(Class, "_task", tasks)
+    ada, bob = folder.grade(SUBMISSIONS[:2], 2, quiet)
+    assert (ada.points, bob.points) == (POINTS["adam"], 0)
+    assert bob.problems == ["the grader failed on this (AttributeError): graded 0, look at it"]
+    monkeypatch.undo()
+    ada, bob = folder.grade(SUBMISSIONS[:2], 2, quiet)
+    assert (ada.reused, bob.reused, bob.problems) == (True, False, [])  # tried again, and graded
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names that are no text")
+def test_a_folder_whose_name_is_no_text_is_graded_with_the_rest(tmp_path, capsys):
+    place = handed_in(tmp_path / "in")
+    shutil.copytree(place / "student0", place / os.fsdecode(b"\xff"))
+    words = ["--out", str(tmp_path / "out"), "--exercise", "adam", "--workers", "1"]
+    assert cli.main(["exercises", "grade", str(place), *words]) == 0
+    assert "2 submissions" in capsys.readouterr().out
+    csv = (tmp_path / "out" / "grades.csv").read_text(encoding="utf-8")
+    assert csv.count("passed: adam") == 2
 
 
 def _grade_or_die(files, *rest):

@@ -4,12 +4,13 @@ import os
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
-from tf_examples.exercises import _child, _isolation
+from tf_examples.exercises import _child, _exercise, _isolation
 from tf_examples.exercises._check import check
 from tf_examples.exercises._exercise import Case, load
 from tf_examples.exercises._isolation import Child, Limits
@@ -88,6 +89,26 @@ HOSTILE = {
     "the child's own functions patched": calls(
         "import __main__\n__main__.encode = __main__._type = lambda *_: True\n"
         "__main__._dumps = lambda *_: '{}'\nreturn 0"
+    ),
+    "a key that is half a character": calls("return {'\\ud800': 1}"),
+    "a type that is half a character": calls(
+        "class X: pass\nX.__module__ = '\\ud800'\nreturn X()"
+    ),
+    "a dtype forged": calls(
+        "for descriptor in range(3, 20):\n"
+        "  try: os.write(descriptor, b'{\"id\": 1, \"value\": {\"kind\": \"array\", \"dtype\": "
+        "\"(1f8,f8\", \"shape\": [1], \"data\": \"\"}, \"inputs\": {}}\\n')\n"
+        "  except OSError: pass"
+    ),
+    "a source that is not read": calls(
+        "import time\nfor descriptor in range(3, 20):\n"
+        "  try: os.write(descriptor, b'{\"id\": 1, \"value\": null, \"inputs\": {}}\\n')\n"
+        "  except OSError: pass\ntime.sleep(1000)"
+    ) + "#" * 300_000,
+    "folders a thousand deep": calls(
+        "os.mkdir('y')\ntop = os.open('y', os.O_RDONLY)\nfor _ in range(1500):\n"
+        "  os.mkdir('y', dir_fd=top)\n  top, old = os.open('y', os.O_RDONLY, dir_fd=top), top\n"
+        "  os.close(old)"
     ),
     "the library's optimizer": calls("import custom_optimizers\nreturn custom_optimizers.Adam()"),
     "the solution imported": calls(
@@ -168,6 +189,101 @@ def test_other_students_files_can_neither_be_edited_nor_read(way, tmp_path, monk
     unharmed(tmp_path, folder)
 
 
+# Ways round the audit hook: each of them was once seen to work without the kernel's fence.
+ROUND = {
+    "the hook's list, from the traceback of a refusal": "try: open(solution)\n"
+    "except PermissionError as error:\n  last = error.__traceback__\n"
+    "  while last.tb_next: last = last.tb_next\n"
+    "  last.tb_frame.f_locals['closed'].clear()\ntake(open(solution).read())",
+    "a path resolved by a function of one's own": "import posixpath\n"
+    "mine = os.path.join(os.getcwd(), 'x')\n"
+    "posixpath._joinrealpath = lambda *_: (mine, True)\n"
+    "open(target, 'w').close()\ntake(open(solution).read())",
+    "a path below a folder's descriptor": "os.makedirs('s')\nos.makedirs('a/b/c/d/e/f/g/h/i/j')\n"
+    "top = os.open('s', os.O_RDONLY)\nos.chdir('a/b/c/d/e/f/g/h/i/j')\n"
+    "far = '../' * (os.getcwd().count('/') - 9)\n"
+    "found = os.open(far + solution, os.O_RDONLY, dir_fd=top)\n"
+    "take(os.read(found, 100000).decode())",
+    "a program started without an event": "import multiprocessing.util as util\n"
+    "r, w = os.pipe()\nprogram = f'import os; os.write({w}, open({solution!r}, \"rb\").read())'\n"
+    "util.spawnv_passfds(os.fsencode(sys.executable), [sys.executable, '-c', program], [w])\n"
+    "os.close(w)\ntake(os.read(r, 100000).decode())",
+    "the grader's memory": "import re\n"
+    "for line in open(f'/proc/{os.getppid()}/maps'):\n"
+    "  place, rights = line.split()[:2]\n  low, high = (int(x, 16) for x in place.split('-'))\n"
+    "  if 'rw' not in rights or high - low > 30_000_000: continue\n"
+    "  memory = open(f'/proc/{os.getppid()}/mem', 'rb', 0)\n  memory.seek(low)\n"
+    "  for text in re.findall(rb'import numpy as np\\n\\n\\ndef adam(?:.*\\n)*?"
+    "    return np.stack', memory.read(high - low)):\n"
+    "    if b'solution:' in text: take(text.decode() + '(trajectory)\\n')\n"
+    "raise ValueError('it could be read')",
+    "the grader's environment": "raise ValueError(open(f'/proc/{os.getppid()}/environ').read())",
+    "the grader's pipes": "for name in os.listdir(f'/proc/{os.getppid()}/fd'):\n"
+    "  open(f'/proc/{os.getppid()}/fd/{name}', 'rb', 0).read(1)",
+    "a link made elsewhere": "os.mkdir('fake')\nos.symlink(os.path.abspath('fake'), place)",
+    "a pipe made elsewhere": "os.mkfifo(place)",
+    "memory that is shared": "import _posixshmem\n_posixshmem.shm_open(f'/{os.getppid()}', "
+    "os.O_CREAT | os.O_RDWR, 0o600)",
+    "another root": "os.chroot(os.path.dirname(os.path.dirname(solution)))\n"
+    "take(open('/solutions/adam.py').read())",
+    "a signal by descriptor": "import signal\n"
+    "signal.pidfd_send_signal(os.pidfd_open(os.getppid()), signal.SIGKILL)",
+}  # fmt: skip
+
+whole_landlock = pytest.mark.skipif(
+    _child.landlock() < 6, reason="needs all of Landlock: Linux 6.12"
+)
+
+
+@whole_landlock
+@pytest.mark.parametrize("way", ROUND)
+def test_whoever_gets_round_the_audit_hook_meets_the_kernel(way, tmp_path, monkeypatch):
+    folder = others(tmp_path, monkeypatch)
+    solution = _exercise.FOLDER / "solutions" / "adam.py"
+    source = (
+        f"import os, sys\nsolution = {str(solution)!r}\ntarget = {str(folder / 'adam.py')!r}\n"
+        f"place = {str(tmp_path / 'place')!r}\n"
+        "def take(text):\n  lines = text.splitlines()\n"
+        "  kept = [line for line in lines if '[epsilon: inside]' not in line]\n"
+        "  exec('\\n'.join(kept), globals())\n"
+    )
+    verdict = graded(source + ROUND[way], closed=[folder])
+    assert not verdict.passed
+    assert verdict.message
+    assert "raised ValueError" not in verdict.message
+    for place in (tmp_path / "place", Path(f"/dev/shm/{os.getpid()}")):
+        assert not place.exists()
+        assert not place.is_symlink()
+    unharmed(tmp_path, folder)
+
+
+@whole_landlock
+def test_tensorflows_own_way_to_files_meets_the_kernel_too(tmp_path):
+    source = (
+        "import tensorflow as tf\n"
+        f"def f(read): return tf.io.read_file({__file__!r}).numpy() if read else "
+        f"tf.io.write_file({str(tmp_path / 'place')!r}, 'x')"
+    )
+    with Child(("numpy", "tensorflow", "keras")) as child:
+        for read in (True, False):
+            answer = child.ask("training_step", source, "", Case("", "f", {"read": read}))
+            assert answer.error in ("PermissionDeniedError", "FailedPreconditionError"), answer
+    assert not (tmp_path / "place").exists()
+
+
+@linux
+def test_the_project_can_be_read_nowhere_even_if_it_lies_among_the_packages(tmp_path, monkeypatch):
+    packages = tmp_path / "site-packages"
+    for name in ("numpy", "tf_examples/exercises", "custom_optimizers"):
+        (packages / name).mkdir(parents=True)
+    (packages / "typing.py").touch()
+    own = [str(packages / "tf_examples"), str(packages / "custom_optimizers")]
+    monkeypatch.setattr(_isolation, "_own_folders", lambda: own)
+    assert set(_isolation._readable((str(packages), "/no/such/place"))) == {
+        str(packages / "numpy"), str(packages / "typing.py"), "/no/such/place",
+    }  # fmt: skip
+
+
 OUTLIVING = {
     "a fork": "os.fork() or time.sleep(60)",
     "a new session": "if not os.fork():\n  os.setsid()\n  time.sleep(60)",
@@ -234,6 +350,14 @@ def test_a_child_that_cannot_start_is_an_error_of_the_grader_not_of_the_student(
     assert running() == []
 
 
+def test_a_kernel_without_landlock_or_with_an_early_one_is_told(monkeypatch):
+    for version, said in ((0, "no Landlock"), (3, "before Linux 6.12"), (6, "")):
+        monkeypatch.setattr(_child, "landlock", lambda version=version: version)
+        lines = [line for line in _isolation.missing_limits() if "root" not in line]
+        assert len(lines) == (1 if said else 0)
+        assert all(said in line for line in lines)
+
+
 def test_root_and_other_systems_are_told_what_they_lack(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 0, raising=False)
     assert any("root" in line for line in _isolation.missing_limits())
@@ -263,6 +387,7 @@ FORGED: tuple[object, ...] = (
     {"kind": "array", "dtype": "<f8", "shape": [2], "data": "AAAAAAAAAAA="},
     {"kind": "array", "dtype": "<f8", "shape": [1], "data": "not base 64"},
     {"kind": "array", "dtype": [["a", "<f8"]], "shape": [1], "data": "AAAAAAAAAAA="},
+    {"kind": "array", "dtype": "(1f8,f8", "shape": [1], "data": ""},
     {"kind": "scalar", "dtype": "<f8", "shape": [2], "data": "AAAAAAAAAAAAAAAAAAAAAA=="},
     {"kind": "list", "items": 3}, {"kind": "dict", "items": [1]}, {"kind": []},
 )  # fmt: skip
@@ -272,6 +397,14 @@ FORGED: tuple[object, ...] = (
 def test_a_forged_answer_is_refused(message):
     with pytest.raises((ValueError, TypeError, KeyError)):
         _child.decode(message)
+
+
+def test_what_a_terminal_would_obey_is_taken_out_of_names_of_types_and_keys():
+    wrong = "{'\\x1b[2J\\nadam: passed': 1}", "type('\\x1b[2J\\npassed', (), {})()"
+    for value in wrong:
+        message = graded(calls(f"return {value}")).message
+        assert "\x1b" not in message
+        assert not any(line.startswith(("adam: passed", "passed")) for line in message.splitlines())
 
 
 def test_what_a_terminal_would_obey_is_taken_out_of_what_students_say():

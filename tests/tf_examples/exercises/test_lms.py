@@ -5,8 +5,9 @@ import io
 import os
 import stat
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+import numpy as np
 import pytest
 
 from tf_examples._options import OptionError
@@ -145,6 +146,29 @@ def leaving(name):
     return content.getvalue()
 
 
+def damaged(method, seed):
+    """A zip with some bytes of its content changed."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", method) as archive:
+        archive.writestr("momentum.py", np.random.default_rng(0).bytes(300) * 3)
+    spoilt, rng = bytearray(content.getvalue()), np.random.default_rng(seed)
+    for place in rng.integers(40, len(spoilt), 4):
+        spoilt[place] = rng.integers(256)
+    return bytes(spoilt)
+
+
+METHODS = (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+
+
+def test_a_damaged_zip_raises_nothing():
+    """Whatever zipfile makes of it: zlib.error, LZMAError, UnicodeDecodeError, IndexError, ..."""
+    for method in METHODS:
+        for seed in range(300):
+            zip_file = (PurePosixPath("work.zip"), damaged(method, seed), "")
+            files, problems = _lms._unpacked(iter([zip_file]))
+            assert len(files) + len(problems) <= 1
+
+
 BAD_ZIPS = {
     **{f"a path {name}": (leaving(name), "leaves its folder") for name in LEAVING},
     "a bomb": (bomb(), "too large"),
@@ -175,6 +199,28 @@ def test_a_bulk_zip_with_a_path_that_leaves_its_folder_is_the_students_problem(t
     eve, ada = read(zipped(tmp_path / "in.zip", files), "moodle")
     assert "leaves its folder" in eve.problems[0]
     assert ada.files == {"adam": ADAM}
+
+
+def test_a_files_name_can_not_claim_the_number_of_another_student(tmp_path):
+    files = {
+        "Aaa Eve_1_assignsubmission_file_x_2_assignsubmission_file_adam.py": b"evil",
+        "Ada_2_assignsubmission_file_adam.py": ADAM,
+    }
+    eve, ada = read(folder(tmp_path / "in", files), "moodle")
+    assert (eve.key, eve.files) == ("1", {})
+    assert (ada.key, ada.name, ada.files) == ("2", "Ada", {"adam": ADAM})
+
+
+@pytest.mark.parametrize(
+    ("system", "form"),
+    [("moodle", "{}_7_assignsubmission_file_{}.py"), ("canvas", "{}_7_1_{}.py")],
+)
+def test_two_names_with_one_number_are_reported_and_neither_is_graded(system, form, tmp_path):
+    pairs = [("ada", "adam"), ("eve", "adam"), ("ada", "momentum"), ("zoe", "adam")]
+    files = {form.format(*pair): b"x" for pair in pairs}
+    (found,) = read(folder(tmp_path / "in", files), system)
+    assert found.files == {}
+    assert "neither was graded" in found.problems[0]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
