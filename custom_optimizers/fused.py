@@ -9,12 +9,13 @@ TensorFlow backend only:
   sparse gradient of an Embedding touches its own rows only, where the rule leaves all others alone
   (GradientDescent, Adagrad).
 - **Traces.** An optimizer that is called eagerly, in a loop around a GradientTape, runs its whole
-  `apply` as one graph from the second call on: no Python for each weight.
+  `apply` as one graph once a call is like one before: a microsecond or two of Python a weight.
 
 The rule itself (`update_step`) runs under XLA, which fuses it as well, for half-precision weights,
-in a subclass that overrides it, for RMSprop's `centered=True` (the kernel falls below zero by
-cancellation), where a learning rate is an array, for a class without a kernel, and inside of
-`off()`:
+in a subclass that overrides it or one of `assign`, `assign_add` and `assign_sub`, for RMSprop's
+`centered=True` (the kernel falls below zero by cancellation), where a learning rate is an array or
+a hyperparameter no plain number, for a beta or rho so near to 1 that float32 can't tell how near,
+for a class without a kernel, and inside of `off()`:
 
     with fused.off():
         model.fit(...)
@@ -22,24 +23,29 @@ cancellation), where a learning rate is an array, for a class without a kernel, 
 A `tf.function` keeps what it was traced with: one that was called outside of XLA first takes its
 kernels along when a function under XLA calls it. XLA compiles them, but not Adagrad's for rows.
 
-Kernel and rule agree to float32's rounding, with two differences. A kernel takes 1 - beta in
-float32, which puts Adam's velocity and RMSprop's mean square off by up to 1.3e-5 of themselves (at
-0.999); learning rate and epsilon make up for it in the step. And Adagrad with an accumulator of 0
-makes no NaN of an Embedding's rows that had no gradient.
+Kernel and rule agree to float32's rounding, with three differences. A kernel takes 1 - beta in
+float32, which puts Adam's velocity and RMSprop's mean square off by 1.3e-5 of themselves at 0.999,
+1.7e-4 at 0.9999; learning rate and epsilon make up for it in the first steps, until the means have
+settled. Adagrad with an accumulator of 0 makes no NaN of an Embedding's rows that had no gradient.
+And where the square of a gradient overflows, amsgrad's weight stands still instead of becoming NaN.
 
-A trace holds as long as what it was made from: which weights, which of their gradients are missing
-or sparse, the learning rate object, and every attribute of the optimizer and of a schedule that is
-a number, a flag or a string. A learning rate that is a plain Python function is called at each
-step, so nothing is traced then, nor under `tf.distribute`. Once an optimizer has seen 16
-combinations, further ones run untraced.
+A trace holds as long as what it was made from: which weights, with which constraints; which of
+their gradients are missing or sparse; the methods; and every attribute of the optimizer. The
+learning rate goes in as a value: a schedule is asked before each step. An optimizer is not traced
+where one of its attributes or constraints is an object that can't be looked through, where its
+rule can't be (it reads a tensor's value), under `tf.distribute`, or where the learning rate is a
+plain Python function, which is called as Keras calls it. After 16 combinations, further ones run
+untraced. As in any `tf.function`, a global or an attribute of the class that a rule of your own
+reads is read once, and Python's own random numbers are drawn once.
 """
 
 import contextlib
 import contextvars
 import functools
 import math
-import weakref
-from collections.abc import Callable, Iterator, Sequence
+import numbers
+import types
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -54,13 +60,17 @@ if keras.backend.backend() == "tensorflow":
     raw_ops = tf.raw_ops
 
 _TRACES_AT_MOST = 16
+_REPLACEABLE = ("update_step", "assign", "assign_add", "assign_sub")
+"""Methods that a subclass, or whoever patches one, may replace: no kernel calls them."""
 
 _is_on = contextvars.ContextVar("fused", default=True)
+_given_rate: contextvars.ContextVar = contextvars.ContextVar("given_rate", default=(None, None))
+"""(optimizer, the learning rate that its trace gets as an input), while it is traced."""
 
 
 @contextlib.contextmanager
 def off() -> Iterator[None]:
-    """Inside, every step runs the rule as it is written, called eagerly when it is eager.
+    """Inside (in this thread), every step runs the rule as written, eagerly when it is called so.
 
     What a `tf.function` or `fit` has traced before, inside or outside, stays as it was traced.
     """
@@ -79,18 +89,23 @@ def accelerate(optimizer: Any) -> Any:
     """
     if keras.backend.backend() != "tensorflow":
         return optimizer
-    rule, apply, backend_step = (
-        optimizer.update_step,
-        optimizer.apply,
-        optimizer._backend_update_step,
-    )
+    apply, backend_step = optimizer.apply, optimizer._backend_update_step
+    current_rate = optimizer._get_current_learning_rate
+    methods = {name: getattr(optimizer, name) for name in _REPLACEABLE}
     kernel = _KERNELS.get(f"{optimizer.__module__}.{optimizer.__qualname__}")
 
     def new_step(self: Any) -> Callable:
-        overridden = getattr(self.update_step, "__func__", None) is not rule
-        if kernel and kernel.fits(self) and _is_on.get() and not (overridden or _in_xla()):
+        replaced = any(
+            getattr(getattr(self, name), "__func__", None) is not method
+            for name, method in methods.items()
+        )
+        if kernel and kernel.fits(self) and _is_on.get() and not (replaced or _in_xla()):
             return _Step(self, kernel).take
         return lambda variable, gradient, rate: self.update_step(gradient, variable, rate)
+
+    def _get_current_learning_rate(self):
+        whose, rate = _given_rate.get()
+        return rate if whose is self else current_rate(self)
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
         if _is_distributed(self):
@@ -118,6 +133,7 @@ def accelerate(optimizer: Any) -> Any:
 
     optimizer._backend_update_step = _backend_update_step
     optimizer._distributed_tf_update_step = _distributed_tf_update_step
+    optimizer._get_current_learning_rate = _get_current_learning_rate
     optimizer.apply = traced_apply
     return optimizer
 
@@ -141,8 +157,21 @@ class _Kernel(NamedTuple):
     """(optimizer, index, weight's handle, gradient, scalars): one step of one weight."""
     sparse: Callable | None = None
     """The same for a tf.IndexedSlices, if the rule leaves the other rows alone."""
-    fits: Callable = lambda optimizer: True
-    """Whether the kernel follows the rule with this optimizer's options."""
+    numbers: tuple[str, ...] = ()
+    """The hyperparameters that become constants of the graph."""
+    means: tuple[str, ...] = ()
+    """Those of which the kernel takes 1 - beta."""
+    lacks: str = ""
+    """A flag that the kernel doesn't follow the rule with."""
+
+    def fits(self, optimizer: Any) -> bool:
+        """Whether the kernel follows the rule with this optimizer's options."""
+        values = [getattr(optimizer, name) for name in (*self.numbers, *self.means)]
+        return (
+            all(isinstance(value, numbers.Real) for value in values)
+            and not (self.lacks and getattr(optimizer, self.lacks))
+            and all(abs(_surplus(getattr(optimizer, m), tf.float32) - 1) < 1e-3 for m in self.means)
+        )
 
 
 class _Step:
@@ -164,7 +193,7 @@ class _Step:
             rate = tf.cast(keras.ops.convert_to_tensor(learning_rate), variable.dtype)
             self._scalars[key] = kernel.scalars(optimizer, rate)
         index = optimizer._get_variable_index(variable)
-        if kernel.sparse and isinstance(gradient, tf.IndexedSlices):
+        if kernel.sparse and isinstance(gradient, tf.IndexedSlices) and 0 not in variable.shape:
             update = kernel.sparse
         else:
             update, gradient = kernel.dense, dense(gradient, variable)
@@ -197,7 +226,7 @@ def _momentum_scalars(optimizer, lr):
 def _momentum(optimizer, index, w, g, scalars):
     v = _handle(optimizer._velocities, index)
     raw_ops.ResourceApplyKerasMomentum(
-        var=w, accum=v, grad=g, use_nesterov=optimizer.nesterov, **scalars
+        var=w, accum=v, grad=g, use_nesterov=bool(optimizer.nesterov), **scalars
     )
 
 
@@ -260,60 +289,137 @@ _KERNELS = {
     "custom_optimizers.gradient_descent.GradientDescent": _Kernel(
         lambda optimizer, lr: lr, _gradient_descent, _gradient_descent_rows
     ),
-    "custom_optimizers.momentum.Momentum": _Kernel(_momentum_scalars, _momentum),
+    "custom_optimizers.momentum.Momentum": _Kernel(
+        _momentum_scalars, _momentum, numbers=("momentum",)
+    ),
     "custom_optimizers.adagrad.Adagrad": _Kernel(_adagrad_scalars, _adagrad, _adagrad_rows),
     "custom_optimizers.rmsprop.RMSprop": _Kernel(
-        _rmsprop_scalars, _rmsprop, fits=lambda optimizer: not optimizer.centered
+        _rmsprop_scalars,
+        _rmsprop,
+        numbers=("momentum", "epsilon"),
+        means=("rho",),
+        lacks="centered",
     ),
-    "custom_optimizers.adam.Adam": _Kernel(_adam_scalars, _adam),
+    "custom_optimizers.adam.Adam": _Kernel(
+        _adam_scalars, _adam, numbers=("epsilon",), means=("beta_1", "beta_2")
+    ),
 }
 
 
 # Traces.
 
 
-class _Traces(NamedTuple):
+class _Traces:
     """The traces of one optimizer, and what they must not outlive."""
 
-    by_key: dict
-    kept: list
-    """Objects whose ids stand in a key: while they are kept, no other object has the id."""
+    def __init__(self) -> None:
+        self.by_key: dict[Hashable, Any] = {}
+        self.kept: list[Any] = []
+        """Objects whose ids stand in a key: while they are kept, no other object has the id."""
 
 
-_all_traces: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+def _traces_of(optimizer: Any) -> _Traces:
+    # Past Keras's __setattr__, which would look into it for variables to save.
+    return vars(optimizer).setdefault("_fused_traces", _Traces())
 
 
 def _trace_for(optimizer: Any, apply: Callable, grads: list, variables: Any) -> Any:
-    """The graph of this call of `apply`, or None where it is to run as it is."""
+    """The graph of this call of `apply`, a function of `_flat(grads)`; else it runs as it is."""
     if not (tf.executing_eagerly() and _is_on.get() and optimizer.built):
         return None
     if tf.config.functions_run_eagerly() or _is_distributed(optimizer):
         return None
     rate = optimizer._learning_rate
-    schedule = isinstance(rate, keras.optimizers.schedules.LearningRateSchedule)
-    if not (schedule or isinstance(rate, keras.Variable)):
+    if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule | keras.Variable):
         return None
     variables = list(optimizer._trainable_variables if variables is None else variables)
-    kinds = [_kind(gradient) for gradient in grads]
+    kinds = tuple(map(_kind, grads))
     if _UNTRACEABLE in kinds or len(kinds) != len(variables):
         return None
-    attributes = _plain(optimizer), _plain(rate) if schedule else ()
-    key = (id(rate), tuple(map(id, variables)), tuple(kinds), attributes)
-    traces = _all_traces.setdefault(optimizer, _Traces({}, []))
+    kept: list[Any] = [optimizer, variables]
+    try:
+        state = _state(optimizer, kept), _bounds(variables, kept)
+    except _OpaqueError:
+        return None
+    methods = tuple(getattr(type(optimizer), name) for name in _REPLACEABLE)
+    rate = keras.ops.convert_to_tensor(optimizer.learning_rate)
+    inputs = rate.dtype, rate.shape, kinds
+    key = (id(optimizer), apply, methods, tuple(map(id, variables)), inputs, state)
+    traces = _traces_of(optimizer)
     if key not in traces.by_key:
         if len(traces.by_key) < _TRACES_AT_MOST:
             traces.by_key[key] = None  # A first call is not worth a trace: it may be the last.
-            traces.kept.append((rate, variables))
+            traces.kept += kept
         return None
     if traces.by_key[key] is None:
-        traces.by_key[key] = _trace(optimizer, apply, grads, variables)
-    return traces.by_key[key]
+        traces.by_key[key] = _trace(optimizer, apply, rate, grads, variables)
+    return traces.by_key[key] and functools.partial(traces.by_key[key], rate)
 
 
-def _plain(thing: Any) -> tuple:
-    """Its attributes that are numbers, flags or strings, with their names."""
-    plain = bool | int | float | str
-    return tuple(item for item in vars(thing).items() if isinstance(item[1], plain))
+class _OpaqueError(Exception):
+    """Something that a trace depends on can't be looked through."""
+
+
+_NOT_STATE = {
+    "_distribution_strategy", "_fused_traces", "_learning_rate", "_tracker",
+    "_trainable_variables_indices",
+}  # fmt: skip
+"""Attributes that are looked at elsewhere, or are Keras's books."""
+
+
+def _state(optimizer: Any, kept: list[Any]) -> Hashable:
+    """The attributes of an optimizer: what is plain by its value, variables and methods by id."""
+    state: list[tuple[str, Hashable]] = []
+    for name, value in vars(optimizer).items():
+        if name in _NOT_STATE or name.startswith("_self_"):
+            continue
+        if isinstance(value, types.FunctionType | types.MethodType):
+            kept.append(value)
+            state.append((name, id(value)))
+        else:
+            state.append((name, _seen_through(value, kept)))
+    return tuple(state)
+
+
+def _bounds(variables: list[Any], kept: list[Any]) -> Hashable:
+    """Where a variable has a constraint, or takes its gradient for its value."""
+    bounds = []
+    for place, variable in enumerate(variables):
+        constraint = getattr(variable, "constraint", None)
+        replaced = getattr(variable, "overwrite_with_gradient", False)
+        if constraint is not None or replaced:
+            bounds.append((place, _seen_through(constraint, kept), replaced))
+    return tuple(bounds)
+
+
+def _seen_through(value: Any, kept: list[Any]) -> Hashable:
+    """Something hashable that changes whenever `value`, as a trace would see it, does.
+
+    Raises:
+        _OpaqueError: for an object of which that can't be known.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return type(value), value
+    if isinstance(value, np.generic):
+        return type(value), value.item()
+    if isinstance(value, keras.Variable | tf.Variable | tf.__internal__.EagerTensor):
+        kept.append(value)  # a trace reads a variable anew; a tensor never changes
+        return id(value)
+    if isinstance(value, list | tuple) and value and isinstance(value[0], keras.Variable):
+        kept.append(value)
+        return id(value), len(value)
+    if isinstance(value, list | tuple):
+        return type(value), tuple(_seen_through(item, kept) for item in value)
+    if isinstance(value, set | frozenset):
+        return type(value), frozenset(_seen_through(item, kept) for item in value)
+    if isinstance(value, dict):
+        items = ((_seen_through(k, kept), _seen_through(v, kept)) for k, v in value.items())
+        return type(value), tuple(items)
+    if isinstance(value, keras.constraints.Constraint) and type(value).__module__.startswith(
+        "keras."
+    ):
+        return type(value), _seen_through(vars(value), kept)
+    raise _OpaqueError(type(value))
 
 
 _UNTRACEABLE = "neither None nor an eager tensor nor rows of one"
@@ -341,10 +447,14 @@ def _flat(grads: list) -> list:
     return flat
 
 
-def _trace(optimizer: Any, apply: Callable, grads: list, variables: list) -> Any:
-    """One graph of `apply`, a function of `_flat(grads)`."""
+def _trace(optimizer: Any, apply: Callable, rate: Any, grads: list, variables: list) -> Any:
+    """One graph of `apply`, a function of the learning rate and `_flat(grads)`.
+
+    False where it can't be traced: some rule or constraint asks for a tensor's value. Then no
+    weight has moved, and what is wrong, if anything is, the call as it is will say.
+    """
     kinds = [type(gradient) for gradient in grads]
-    specs = []
+    specs = [tf.TensorSpec(rate.shape, rate.dtype)]
     for gradient in grads:
         if isinstance(gradient, tf.IndexedSlices):
             values, indices = gradient.values, gradient.indices
@@ -353,7 +463,7 @@ def _trace(optimizer: Any, apply: Callable, grads: list, variables: list) -> Any
         elif gradient is not None:
             specs.append(tf.TensorSpec(gradient.shape, gradient.dtype))
 
-    def step(*flat):
+    def step(rate, *flat):
         rest = iter(flat)
         gradients: list[Any] = []
         for kind, variable in zip(kinds, variables, strict=True):
@@ -362,6 +472,13 @@ def _trace(optimizer: Any, apply: Callable, grads: list, variables: list) -> Any
                 gradients.append(tf.IndexedSlices(next(rest), next(rest), shape))
             else:
                 gradients.append(None if kind is type(None) else next(rest))
-        apply(optimizer, gradients, variables)
+        token = _given_rate.set((optimizer, rate))
+        try:
+            apply(optimizer, gradients, variables)
+        finally:
+            _given_rate.reset(token)
 
-    return tf.function(step, autograph=False, input_signature=specs).get_concrete_function()
+    try:
+        return tf.function(step, autograph=False, input_signature=specs).get_concrete_function()
+    except Exception:
+        return False

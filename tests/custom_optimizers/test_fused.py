@@ -474,6 +474,250 @@ def test_a_rate_that_is_a_function_is_called_at_each_step_and_nothing_is_traced(
     np.testing.assert_allclose(variables[0], 1 - 1.0, atol=1e-6)
 
 
+class Warm(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule of one's own: a list, an object within, and Python's `if`."""
+
+    def __init__(self):
+        self.rates, self.after = [0.1, 0.2], keras.optimizers.schedules.InverseTimeDecay(0.3, 1, 0)
+
+    def __call__(self, step):
+        number = int(step)
+        return self.rates[number] if number < 2 else self.after(step)
+
+
+class PerLayer(ours.GradientDescent):
+    """An optimizer of one's own with a dictionary."""
+
+    scales = None
+
+    def update_step(self, gradient, variable, learning_rate):
+        self.assign_sub(variable, learning_rate * self.scales["all"] * gradient)
+
+
+def halved(gradient, variable, learning_rate):
+    variable.assign_sub(learning_rate * gradient / 2)
+
+
+def piecewise():
+    return keras.optimizers.schedules.PiecewiseConstantDecay([100], [0.1, 0.01])
+
+
+# What a user may change between two eager calls: how to make the optimizer, and the change.
+CHANGES = {
+    "a decay that is NumPy's": (
+        lambda: ours.GradientDescent(0.1), lambda o, w: setattr(o, "weight_decay", np.float32(0.5)),
+    ),
+    "a decay that is a tensor": (
+        lambda: ours.GradientDescent(0.1),
+        lambda o, w: setattr(o, "weight_decay", tf.constant(0.5)),
+    ),
+    "a decay that is a variable": (
+        lambda: ours.GradientDescent(0.1, weight_decay=0.1),
+        lambda o, w: setattr(o, "weight_decay", tf.Variable(0.5)),
+    ),
+    "a decay from one of NumPy's to another": (
+        lambda: ours.GradientDescent(0.1, weight_decay=np.float32(0.1)),
+        lambda o, w: setattr(o, "weight_decay", np.float32(0.5)),
+    ),
+    "a clip that is NumPy's": (
+        lambda: ours.Adam(0.1), lambda o, w: setattr(o, "clipvalue", np.float32(1e-8)),
+    ),
+    "a norm that is a tensor": (
+        lambda: ours.GradientDescent(0.1),
+        lambda o, w: setattr(o, "global_clipnorm", tf.constant(0.1)),
+    ),
+    "a scale that is NumPy's": (
+        lambda: ours.GradientDescent(0.1, loss_scale_factor=2.0),
+        lambda o, w: setattr(o, "loss_scale_factor", np.float32(8)),
+    ),
+    "a momentum that is NumPy's": (
+        lambda: ours.Momentum(0.1), lambda o, w: setattr(o, "momentum", np.float32(0.1)),
+    ),
+    "a momentum that is a variable": (
+        lambda: ours.Momentum(0.1), lambda o, w: setattr(o, "momentum", tf.Variable(0.1)),
+    ),
+    "nesterov by a number": (
+        lambda: ours.Momentum(0.1), lambda o, w: setattr(o, "nesterov", 1),
+    ),
+    "a schedule's list": (
+        lambda: ours.GradientDescent(piecewise()),
+        lambda o, w: setattr(o._learning_rate, "values", [1.0, 1.0]),
+    ),
+    "a schedule's list, in place": (
+        lambda: ours.GradientDescent(piecewise()),
+        lambda o, w: o._learning_rate.values.__setitem__(0, 1.0),
+    ),
+    "a schedule within a schedule": (
+        lambda: ours.GradientDescent(Warm()),
+        lambda o, w: setattr(o._learning_rate.after, "initial_learning_rate", 1.0),
+    ),
+    "a constraint": (
+        lambda: ours.GradientDescent(0.3),
+        lambda o, w: setattr(w[0], "constraint", keras.constraints.NonNeg()),
+    ),
+    "a constraint's bound": (
+        lambda: (ours.GradientDescent(0.1), keras.constraints.MaxNorm(9.0)),
+        lambda o, w: setattr(w[0].constraint, "max_value", 0.1),
+    ),
+    "a constraint that is a function": (
+        lambda: (ours.GradientDescent(0.1), lambda w: w + 1),
+        lambda o, w: setattr(w[0], "constraint", lambda w: w - 1),
+    ),
+    "a gradient that is the value": (
+        lambda: ours.GradientDescent(0.1),
+        lambda o, w: setattr(w[0], "overwrite_with_gradient", True),
+    ),
+    "a weight without decay": (
+        lambda: ours.GradientDescent(0.1, weight_decay=0.5),
+        lambda o, w: o.exclude_from_weight_decay(var_names=["weight_0"]),
+    ),
+    "slots made anew": (
+        lambda: ours.Momentum(0.1), lambda o, w: (setattr(o, "built", False), o.build(w)),
+    ),
+    "a dictionary of one's own": (
+        lambda: PerLayer(0.1), lambda o, w: o.scales.__setitem__("all", 3.0),
+    ),
+    "the rule of an object": (
+        lambda: ours.GradientDescent(0.1), lambda o, w: setattr(o, "update_step", halved),
+    ),
+    "a hook of an object": (
+        lambda: ours.GradientDescent(0.1),
+        lambda o, w: setattr(o, "_clip_gradients", lambda gradients: [3 * g for g in gradients]),
+    ),
+}  # fmt: skip
+
+
+@tensorflow_only
+@pytest.mark.parametrize("what", CHANGES)
+def test_whatever_a_user_changes_acts_at_the_next_step(what):
+    make, change = CHANGES[what]
+
+    def end(change):
+        made = make()
+        optimizer, constraint = made if isinstance(made, tuple) else (made, None)
+        variables = as_variables([np.ones(3), np.full(2, 2.0)])
+        variables[0].constraint = constraint
+        if isinstance(optimizer, PerLayer):
+            optimizer.scales = {"all": 1.0}
+        optimizer.build(variables)
+        step(optimizer, variables, 4)
+        change(optimizer, variables)
+        step(optimizer, variables, 4)
+        return np.concatenate(as_arrays(variables))
+
+    with fused.off():
+        expected = end(change)
+    np.testing.assert_allclose(end(change), expected, rtol=1e-5, atol=1e-6)
+    assert np.abs(end(lambda optimizer, variables: None) - expected).max() > 1e-3
+
+
+@tensorflow_only
+def test_a_rule_patched_on_the_class_acts_at_the_next_step(monkeypatch):
+    optimizer, variables = new("GradientDescent")
+    step(optimizer, variables, 4)
+    monkeypatch.setattr(ours.GradientDescent, "update_step", lambda self, *a: halved(*a))
+    step(optimizer, variables, 4)
+    np.testing.assert_allclose(variables[0], 1 - 0.4 - 0.2, rtol=1e-5)
+
+
+@tensorflow_only
+def test_a_subclass_that_overrides_apply_or_assign_is_heeded():
+    @fused.accelerate
+    class Half(ours.GradientDescent):
+        def apply(self, grads, trainable_variables=None):
+            super().apply([g / 2 for g in grads], trainable_variables)
+
+    class Frozen(ours.Adagrad):
+        def assign_sub(self, variable, value):
+            pass
+
+    for optimizer, expected in ((Half(0.1), 1 - 6 * 0.05), (Frozen(0.1), 1.0)):
+        variables = as_variables([np.ones(3)])
+        optimizer.build(variables)
+        step(optimizer, variables, 6)
+        np.testing.assert_allclose(variables[0], expected, rtol=1e-5)
+
+
+@tensorflow_only
+def test_what_can_not_be_traced_runs_as_it_is(traces):
+    """Where a schedule, a constraint or a rule asks for a value, as eager code may."""
+
+    class Clip(keras.constraints.Constraint):
+        def __call__(self, w):
+            return w if float(ops.max(w)) > 0.75 else ops.zeros_like(w)
+
+    class Reads(ours.GradientDescent):
+        def update_step(self, gradient, variable, learning_rate):
+            factor = 1.0 if float(ops.sum(gradient)) > 0 else 0.0
+            self.assign_sub(variable, factor * learning_rate * gradient)
+
+    clipped, read, scheduled = (as_variables([np.ones(3)]) for _ in range(3))
+    clipped[0].constraint = Clip()
+    for optimizer, variables, expected in (
+        (ours.GradientDescent(0.1), clipped, 0.0 - 3 * 0.1),
+        (Reads(0.1), read, 1 - 0.6),
+        (ours.GradientDescent(Warm()), scheduled, 1 - 0.1 - 0.2 - 4 * 0.3),
+    ):
+        optimizer.build(variables)
+        step(optimizer, variables, 3)
+        if variables is clipped:
+            np.testing.assert_allclose(variables[0], 0.0, atol=1e-6)
+            variables[0].constraint = None
+        step(optimizer, variables, 3)
+        np.testing.assert_allclose(variables[0], expected, rtol=1e-5)
+        assert optimizer.iterations.numpy() == 6
+
+
+@tensorflow_only
+@pytest.mark.parametrize("make", [
+    lambda: ours.Adam(0.01, beta_2=1 - 1e-8), lambda: ours.Adam(0.01, beta_1=1 - 1e-8),
+    lambda: ours.Adam(0.01, beta_2=1 - 1e-5), lambda: ours.RMSprop(0.01, rho=1 - 1e-8),
+])  # fmt: skip
+def test_rule_runs_where_float32_can_not_tell_how_near_to_1_a_mean_is(make):
+    assert kernels_of(make()) == {}
+    weights, gradients = problem(5)
+    assert all(np.isfinite(w).all() for w in descend(make(), weights, gradients))
+
+
+@tensorflow_only
+@pytest.mark.parametrize("name", ["epsilon", "rho"])
+def test_rule_runs_where_a_hyperparameter_is_a_variable(name):
+    optimizer = ours.RMSprop(0.1)
+    setattr(optimizer, name, tf.Variable(0.5))
+    assert kernels_of(optimizer) == {}
+
+
+@tensorflow_only
+@pytest.mark.parametrize("name", ROW_KERNELS)
+def test_rows_of_no_width_are_no_error(name):
+    variables = as_variables([np.zeros((4, 0)), np.ones(2)])
+    optimizer = getattr(ours, name)(0.1)
+    optimizer.build(variables)
+    for _ in range(3):
+        optimizer.apply([rows_of(np.zeros((2, 0)), [1, 3], 4), tf.ones(2)], variables)
+    assert (np.asarray(variables[1]) < 1).all()
+
+
+@tensorflow_only
+def test_an_optimizer_that_its_own_weight_knows_is_let_go_too():
+    class Knows(keras.constraints.Constraint):
+        def __call__(self, w):
+            return w
+
+    optimizer, variables = new()
+    variables[0].constraint = Knows()
+    variables[0].constraint.optimizer = optimizer
+    schedule = Warm()
+    schedule.optimizer = optimizer
+    optimizer.learning_rate = schedule
+    step(optimizer, variables, 4)
+    gone = weakref.ref(optimizer)
+    del optimizer, variables, schedule
+    keras.backend.clear_session()
+    gc.collect()
+    assert gone() is None
+
+
 @tensorflow_only
 def test_missing_and_sparse_gradients_and_other_weights_have_their_own_traces(traces):
     variables = as_variables([np.ones((4, 2)), np.ones(3)])
@@ -638,14 +882,14 @@ def test_a_hyperparameter_that_changes_at_each_step_is_not_traced_without_end(tr
         optimizer.momentum = i / 100
         step(optimizer, variables, 2)
     assert len(traces) == fused._TRACES_AT_MOST
-    assert len(fused._all_traces[optimizer].by_key) == fused._TRACES_AT_MOST
+    assert len(fused._traces_of(optimizer).by_key) == fused._TRACES_AT_MOST
 
 
 @tensorflow_only
 def test_an_optimizer_out_of_use_is_let_go_with_its_traces():
     optimizer, variables = new()
     step(optimizer, variables, 3)
-    assert fused._all_traces[optimizer].by_key
+    assert fused._traces_of(optimizer).by_key
     gone, slot = weakref.ref(optimizer), weakref.ref(optimizer.variables[-1])
     del optimizer, variables
     keras.backend.clear_session()
