@@ -41,6 +41,10 @@ def main() -> int:
     speaker = _Speaker(os.fdopen(os.dup(1), "w", encoding="utf-8"))
     os.dup2(2, 1)  # what libraries print goes to the log
     job = json.loads(sys.stdin.readline())
+    place = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
+    if hasattr(os, "sched_setaffinity"):  # a worker stands for a machine: it gets one core
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[place % len(cores)]})
     for target in (_end_with_launcher, speaker.say_alive):
         threading.Thread(target=target, daemon=True).start()
 
