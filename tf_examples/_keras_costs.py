@@ -4,7 +4,7 @@ TensorFlow is imported by the caller's model, and here only once there is one.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tf_examples._costs import SLOTS
@@ -12,6 +12,7 @@ from tf_examples._options import OptionError
 
 _PRODUCTS = ("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3")
 _LOOPS = ("While", "StatelessWhile")
+_BRANCHES = ("If", "StatelessIf", "Case", "StatelessCase")
 _VIEWS = ("Identity", "Reshape", "ExpandDims", "Squeeze")
 """Operations whose result is their first input's memory."""
 
@@ -19,8 +20,9 @@ _VIEWS = ("Identity", "Reshape", "ExpandDims", "Squeeze")
 def count(model: Any, sequence_length: int | None, batch_size: int, rule: str) -> dict[str, Any]:
     """The costs of a built Keras model on TensorFlow, as `_costs.estimate` takes them.
 
-    A model whose one input is a sequence of token numbers has as many tokens as that is long; any
-    other has one an example.
+    A model whose one input is a sequence of token numbers (int32 or int64, of two dimensions) has
+    as many tokens as that is long; any other has one an example. Convolutions are counted as
+    TensorFlow computes them: a dilated one pads its input to a multiple of its rate.
 
     Args:
         sequence_length: fills dimensions that the model leaves open.
@@ -28,10 +30,8 @@ def count(model: Any, sequence_length: int | None, batch_size: int, rule: str) -
         rule: the optimizer, a key of `_costs.SLOTS`, where the model was not compiled with one.
 
     Raises:
-        OptionError: for a model that isn't built, or has an open dimension or a loop.
+        OptionError: for a model that isn't built, or has an open dimension, a loop or a branch.
     """
-    import tensorflow as tf
-
     if not model.built:
         raise OptionError(f"the model {model.name!r} isn't built: call it on a batch first")
     optimizer = getattr(model, "optimizer", None)
@@ -40,12 +40,13 @@ def count(model: Any, sequence_length: int | None, batch_size: int, rule: str) -
             f"the optimizer of {model.name!r} isn't built: call "
             "model.optimizer.build(model.trainable_variables) first"
         )
+    specs = _input_specs(model, sequence_length, batch_size)
     graph, forward = training_step(model, batch_size, sequence_length)
-    specs = [tf.TensorSpec(t.shape, t.dtype) for t in graph.inputs if t.dtype != tf.resource]
-    reads_tokens = len(specs) == 1 and specs[0].dtype.is_integer and len(specs[0].shape) == 2
+    numbers = specs[0].dtype.name in ("int32", "int64")
+    reads_tokens = len(specs) == 1 and numbers and len(specs[0].shape) == 2
     length = specs[0].shape[1] if reads_tokens else 1
     weights = variable_bytes(model.weights)
-    state = 4 * SLOTS[rule] * _size(model.trainable_weights)
+    state = SLOTS[rule] * variable_bytes(model.trainable_weights)
     if optimizer is not None:
         state = variable_bytes(optimizer.variables)
     flops = graph_flops(graph) / (batch_size * length)
@@ -95,7 +96,7 @@ def training_step(
     def step(*inputs: Any) -> Any:
         nonlocal forward
         with tf.GradientTape() as tape:
-            outputs = model(inputs[0] if len(inputs) == 1 else list(inputs), training=True)
+            outputs = model(_structured(model, inputs), training=True)
             outputs = tf.nest.flatten(outputs)
             loss = tf.add_n([tf.reduce_sum(tf.cast(output, tf.float32)) for output in outputs])
         forward = len(tf.compat.v1.get_default_graph().get_operations())
@@ -116,7 +117,7 @@ def graph_flops(graph: Any) -> int:
     Raises:
         OptionError: for a loop, which repeats a number of times that the graph doesn't say.
     """
-    return sum(_flops(operation) for operation in _operations(graph))
+    return sum(_flops(operation) for operation in _operations(graph.outputs))
 
 
 def saved_bytes(graph: Any, forward: int) -> int:
@@ -126,7 +127,7 @@ def saved_bytes(graph: Any, forward: int) -> int:
     kept, the batch itself among them.
     """
     operations = graph.get_operations()
-    backward = _needed(graph) - {tensor.op for tensor in graph.outputs}
+    backward = _needed(graph.outputs) - {tensor.op for tensor in graph.outputs}
     batch = {
         op
         for op in operations[:forward]
@@ -174,10 +175,19 @@ def _input_specs(model: Any, length: int | None, batch_size: int) -> list[Any]:
     return specs
 
 
-def _needed(graph: Any) -> set[Any]:
-    """The operations that the graph's outputs depend on; TensorFlow drops the others as it runs."""
+def _structured(model: Any, inputs: tuple) -> Any:
+    """The inputs in the form in which the model takes them: one, a list, a dict."""
+    import keras
+
+    if getattr(model, "inputs", None) and isinstance(getattr(model, "input", None), dict):
+        return keras.tree.pack_sequence_as(model.input, list(inputs))
+    return inputs[0] if len(inputs) == 1 else list(inputs)
+
+
+def _needed(outputs: Sequence[Any]) -> set[Any]:
+    """The operations that some tensors depend on; TensorFlow drops the others as it runs."""
     needed: set[Any] = set()
-    waiting = [tensor.op for tensor in graph.outputs]
+    waiting = [tensor.op for tensor in outputs]
     while waiting:
         operation = waiting.pop()
         if operation not in needed:
@@ -186,15 +196,24 @@ def _needed(graph: Any) -> set[Any]:
     return needed
 
 
-def _operations(graph: Any) -> Iterator[Any]:
-    """The operations that a graph needs, with those of the functions that it calls."""
-    for operation in _needed(graph):
+def _operations(outputs: Sequence[Any]) -> Iterator[Any]:
+    """The operations that a graph's outputs need, with those of the functions that it calls."""
+    needed = _needed(outputs)
+    for operation in needed:
         if operation.type in _LOOPS:
             raise OptionError("the model has a loop (a recurrent layer), which isn't counted")
+        if operation.type in _BRANCHES:
+            raise OptionError("the model has a branch (tf.cond), which isn't counted")
         yield operation
         if operation.type in ("PartitionedCall", "StatefulPartitionedCall"):
-            name = operation.get_attr("f").name
-            yield from _operations(graph._get_function(name).graph)
+            called = operation.graph._get_function(operation.get_attr("f").name).graph
+            used = [
+                inner
+                for inner, outer in zip(called.outputs, operation.outputs, strict=True)
+                if any(outer is one for one in outputs)
+                or any(user in needed for user in outer.consumers())
+            ]
+            yield from _operations(used)
 
 
 def _flops(operation: Any) -> int:

@@ -120,10 +120,14 @@ def _check_field(name: str, value: Any, kind: Any) -> None:
         if value not in choices:
             said = f"{', '.join(map(repr, choices[:-1]))} or {choices[-1]!r}"
             raise OptionError(f"`{name}` must be {said}. Received: {name}={value!r}")
-    elif kind in (bool, str):
-        if not isinstance(value, kind):
-            said = "true or false" if kind is bool else "text"
-            raise OptionError(f"`{name}` must be {said}. Received: {name}={value!r}")
+    elif kind is bool:
+        if not isinstance(value, bool):
+            raise OptionError(f"`{name}` must be true or false. Received: {name}={value!r}")
+    elif kind is str:
+        if not (isinstance(value, str) and value.isprintable() and 0 < len(value) <= 60):
+            raise OptionError(
+                f"`{name}` must be 1 to 60 printable characters. Received: {name}={value!r:.100}"
+            )
     elif value is not None or type(None) not in choices:
         at_least(name, value, 0 if name == "token_types" else 1)
         if value > LARGEST:
@@ -204,17 +208,19 @@ def _transformer(name: str, width: int, heads: int) -> Architecture:
 _VASWANI = "Vaswani et al. 2017, Table 3"
 _VASWANI_TOKENS = "Vaswani et al. 2017, 5.1 and 5.2: steps x 25,000 source and target tokens"
 _BERT = "Devlin et al. 2019, section 3; released vocabulary"
+_BERT_TOKENS = "Devlin et al. 2019, A.2: 1,000,000 steps of 128,000"
 _GPT_2 = "Radford et al. 2019, Table 2; its counts as corrected with the release"
 _LLAMA_2 = "Touvron et al. 2023, Llama 2, Table 1; released configuration"
-_LLAMA_3 = "Llama team 2024, The Llama 3 herd of models, Table 3"
+_LLAMA_3 = "Llama team 2024, The Llama 3 herd of models, Table 3; released vocabulary"
+"""Their context is the one of most of the training; it was stretched to 131,072 at its end."""
 
 PRESETS = {
     preset.architecture.name: preset
     for preset in (
         Preset(_transformer("transformer-base", 512, 8), _VASWANI, 65e6, 5e9, _VASWANI_TOKENS),
         Preset(_transformer("transformer-big", 1024, 16), _VASWANI, 213e6, 15e9, _VASWANI_TOKENS),
-        Preset(_bert("bert-base", 12, 768, 12), _BERT, 110e6),
-        Preset(_bert("bert-large", 24, 1024, 16), _BERT, 340e6),
+        Preset(_bert("bert-base", 12, 768, 12), _BERT, 110e6, 128e9, _BERT_TOKENS),
+        Preset(_bert("bert-large", 24, 1024, 16), _BERT, 340e6, 128e9, _BERT_TOKENS),
         Preset(_gpt("gpt-2-small", 12, 768, 12, 1024), _GPT_2, 124e6),
         Preset(_gpt("gpt-2-medium", 24, 1024, 16, 1024), _GPT_2, 355e6),
         Preset(_gpt("gpt-2-large", 36, 1280, 20, 1024), _GPT_2, 774e6),
@@ -287,7 +293,7 @@ PRESETS = {
         ),
         Preset(
             _llama("llama-3.1-405b", 126, 16384, 128, 8, 53248, 128256, 8192), _LLAMA_3, 405e9,
-            15.6e12, "Llama team 2024, section 3.4",
+            15.6e12, "Llama team 2024, section 1",
         ),
         Preset(
             _llama("mistral-7b", 32, 4096, 32, 8, 14336, 32000, 8192),
@@ -376,7 +382,7 @@ def architecture(fields: Mapping[str, Any]) -> Architecture:
     known = {field.name: field for field in dataclasses.fields(Architecture)}
     for name in fields:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1, 0.5)
+            near = difflib.get_close_matches(str(name), known, 1, 0.5)
             said = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."
             raise OptionError(f"there is no field {name!r}. {said}")
     missing = [

@@ -269,7 +269,7 @@ def _check_figure(path: Path | None, moves: bool) -> str:
     form = path.suffix[1:].lower() if path else "png"
     if path and form not in forms:
         nearest = (difflib.get_close_matches(form, forms, 1) or ["png"])[0]
-        meant = path.with_suffix(f".{nearest}")
+        meant = path.with_suffix(f".{nearest}") if path.name else f"picture.{nearest}"
         why = "There is no animation of this: " if form == "gif" else ""
         said = f".{', .'.join(forms[:-1])} or .{forms[-1]}"
         raise _RefusalError(f"{why}{path} must end in {said}. Did you mean {meant}?")

@@ -354,7 +354,7 @@ def test_the_precision_decides_the_peak():
 
 
 def test_tokens_are_20_a_parameter_where_none_were_published():
-    e = _costs.estimate("bert-base")
+    e = _costs.estimate("gpt-2-small")
     assert e.tokens == 20 * e.total_parameters
     assert "20 a parameter" in e.tokens_from
 
@@ -366,6 +366,21 @@ def test_a_name_an_architecture_its_fields_and_a_file_of_them_are_one(tmp_path):
     configs = (a, dataclasses.asdict(a), str(file), file, "Llama 3.1 8B", "llama-3.1-8")
     estimates = [_costs.estimate(config, tokens=1e9) for config in configs]
     assert all(e == estimates[0] for e in estimates)
+
+
+def test_the_utilization_that_a_message_proposes_is_taken():
+    assert _costs.estimate("gpt-3", mfu=0.99, recompute="selective").hfu <= 1
+
+
+@pytest.mark.parametrize("name", ["", "two\nlines", "\x1b[2J", "\ud800", "x" * 61, 7])
+def test_a_name_that_no_line_holds_is_refused(name):
+    with pytest.raises(OptionError, match="`name` must be 1 to 60 printable characters"):
+        dataclasses.replace(PRESETS["gpt-3"].architecture, name=name)
+
+
+def test_a_name_is_no_mathematics():
+    a = dataclasses.replace(PRESETS["gpt-3"].architecture, name="a$b^$ and $x_1$")
+    assert _costs.estimate(a).figure().encoded("svg")
 
 
 def test_a_file_without_a_name_is_called_as_the_file(tmp_path):
@@ -425,9 +440,16 @@ def test_a_file_that_holds_no_shape_is_refused(tmp_path, content, said):
         ({"device": "h1oo"}, "no device 'h1oo'. Did you mean 'h100'? There are: v100, a100,"),
         ({"device": "tpu"}, "'tpu' is one of several: tpu-v3, tpu-v4, tpu-v5p"),
         ({"device": "tpu-v4", "precision": "float32"}, "tpu-v4 has no float32 peak"),
-        ({"mfu": 0}, "`mfu` must be a number in (0, 1]"),
-        ({"mfu": 40}, "`mfu` must be a number in (0, 1]. Received: mfu=40"),
+        ({"mfu": 0}, "`mfu` must be a number in (0.0001, 1]"),
+        ({"mfu": 40}, "`mfu` must be a number in (0.0001, 1]. Received: mfu=40"),
         ({"mfu": 0.8, "recompute": "full"}, "`mfu` must be at most 0.75 with recompute='full'"),
+        ({"mfu": 1, "recompute": "selective"}, "`mfu` must be at most 0.99 with"),
+        ({"mfu": 1e-300}, "`mfu` must be a number in (0.0001, 1]"),
+        ({"deadline_days": 1e-310}, "`deadline_days` must be a number in (0.001,"),
+        ({"zero_stage": 1.0}, "`zero_stage` must be one of 0, 1, 2, 3"),
+        ({"optimizer": []}, "`optimizer` must be one of"),
+        ({"recompute": 2}, "`recompute` must be one of"),
+        ({"device": 3}, "there is no device '3'"),
         ({"optimizer": "lion"}, "`optimizer` must be one of sgd, momentum, adagrad, rmsprop, adam"),
         ({"precision": "int8"}, "`precision` must be one of mixed"),
         ({"zero_stage": 4}, "`zero_stage` must be one of 0, 1, 2, 3. Received: zero_stage=4"),
@@ -453,7 +475,7 @@ def test_the_table_says_the_numbers_with_their_formulas():
     rows = {row[0].strip(): row[1:] for row in table.rows}
     assert rows["parameters"][0] == "174,604,259,328"
     assert rows["training FLOPs"] == ("3.14e23", "6 N D")
-    assert rows["time"] == ("28.5 days", "at 40% MFU (53% HFU)")
+    assert rows["time"] == ("28.5 days", "at 40% MFU (53.3% HFU)")
     assert rows["memory a device"] == ("7.56 GB", "of 80 GB: fits")
     assert rows["tokens on disk"] == ("600 GB", "2 bytes each")
     assert rows["money"][0] == f"{e.money:,.0f}"
