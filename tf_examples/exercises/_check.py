@@ -32,6 +32,8 @@ class Verdict:
     seconds: float = 0.0
     printed: str = ""
     """What the student's code printed."""
+    error: str = ""
+    """Where it could not be run: the exception, "time", "end", "garbled" or "not UTF-8"."""
 
 
 def check(
@@ -92,9 +94,8 @@ class _Question:
         try:
             self.source = file.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            self.verdict = self._failed(
-                f"{name}.py is not UTF-8: byte {error.start} can't be read. Save it as UTF-8."
-            )
+            text = f"{name}.py is not UTF-8: byte {error.start} can't be read. Save it as UTF-8."
+            self.verdict = self._failed(text, error="not UTF-8")
 
     def ask(self, child: Child) -> None:
         """Collects the answers to the cases, as far as they come."""
@@ -114,11 +115,13 @@ class _Question:
         for case, answer in zip(self.cases, self.answers, strict=False):
             if answer.error:
                 no_case = answer.error in ("NotImplementedError", "SyntaxError", "missing")
-                return self._failed(self._error(answer, case), case=None if no_case else case)
+                text, shown = self._error(answer, case), None if no_case else case
+                error = "" if answer.error == "NotImplementedError" else answer.error
+                return self._failed(text, case=shown, error=error)
             expected = self.exercise.expected(case, self.conventions)
             problem = compare(expected, answer.value, tolerance)
             if problem:
-                mistake = self._mistake()
+                mistake = self._mistake(case.function)
                 lines = [f"{case.name}:", describe(case), problem]
                 if mistake:
                     lines.append(next(m.says for m in spec.mistakes if m.name == mistake))
@@ -129,10 +132,15 @@ class _Question:
                 if not _same(value, (answer.inputs or {}).get(name))
             ]
             if changed:
+                how = "Make a new array (w = w - ...), don't change the caller's (w -= ...)."
+                if all(_nearly(case.inputs[n], (answer.inputs or {}).get(n)) for n in changed):
+                    how = (
+                        "It comes back changed in its last digits: to add something and take it "
+                        "away again rounds. Keep the old value, and put that back."
+                    )
                 text = (
                     f"{case.name}: the answer is right, but the call changed its input "
-                    f"{', '.join(changed)}. Make a new array (w = w - ...), don't change the "
-                    "caller's (w -= ...)."
+                    f"{', '.join(changed)}. {how}"
                 )
                 return self._failed(text, "changes its inputs", case)
         if len(self.answers) < len(self.cases):
@@ -141,10 +149,10 @@ class _Question:
         return Verdict(entry.name, True, entry.points, seconds=self.seconds, printed=self.printed)
 
     def _failed(
-        self, message: str, mistake: str | None = None, case: Case | None = None
+        self, message: str, mistake: str | None = None, case: Case | None = None, error: str = ""
     ) -> Verdict:
         name, shown = self.exercise.entry.name, case.name if case else None
-        return Verdict(name, False, 0, message, mistake, shown, self.seconds, self.printed)
+        return Verdict(name, False, 0, message, mistake, shown, self.seconds, self.printed, error)
 
     def _error(self, answer: Answer, case: Case) -> str:
         name = f"{self.exercise.entry.name}.py"
@@ -154,11 +162,15 @@ class _Question:
             "memory?",
             "garbled": "The answer could not be read.",
             "missing": f"{name} has no function or class `{answer.said}`: keep its name.",
-            "MemoryError": "It ran out of memory.",
+            "MemoryError": "It ran out of memory: is there a loop that never ends?",
         }
         if answer.error in fixed:
             return fixed[answer.error]
         if answer.error == "NotImplementedError":
+            before = self.cases[: self.cases.index(case)]
+            right = ", ".join(dict.fromkeys(f"`{c.function}`" for c in before))
+            if right:
+                return f"Right so far: {right}. Still to be written: `{case.function}`."
             return f"Not started: write what the TODO in {name} asks for."
         if answer.error == "SyntaxError":
             return f"{name} is not Python yet:\n{answer.shown.rstrip() or answer.said}"
@@ -170,13 +182,13 @@ class _Question:
             )
         return "\n".join(filter(None, lines))
 
-    def _mistake(self) -> str | None:
-        """The known mistake that gives what was received in every case that was answered."""
+    def _mistake(self, function: str) -> str | None:
+        """The known mistake that gives what was received in every case of `function`."""
         spec = self.exercise.spec
         answered = [
             (case, answer.value)
             for case, answer in zip(self.cases, self.answers, strict=False)
-            if not answer.error
+            if not answer.error and case.function == function
         ]
         for mistake in spec.mistakes:
             try:
@@ -244,7 +256,7 @@ def _problem(want: Any, have: Any, tolerance: float) -> str | None:
         if not _is_number(have) and not (isinstance(have, np.ndarray) and have.shape == ()):
             return f"It must be one number, and is {_kind(have)}."
     else:
-        return None if type(want) is type(have) and want == have else ""
+        return None if type(want) is type(have) and want == have else _misbuilt(want, have)
     exact, given = np.asarray(want), np.asarray(have)
     if exact.dtype.kind in "iub":
         return None if np.array_equal(exact, given) else "Whole numbers must be equal."
@@ -259,6 +271,21 @@ def _problem(want: Any, have: Any, tolerance: float) -> str | None:
     if error <= tolerance:
         return None
     return f"relative error {error:.1e}, allowed {tolerance:.0e}"
+
+
+def _misbuilt(want: Any, have: Any) -> str:
+    """What is wrong with a list, dict or text as a whole."""
+    if isinstance(want, dict):
+        if not isinstance(have, dict):
+            return f"It must be a dict, and is {_kind(have)}."
+        missing = [str(key) for key in want if str(key) not in have]
+        lacks = f": {', '.join(missing)} missing" if missing else ""
+        return f"It must have the keys {', '.join(map(str, want))}{lacks}."
+    if isinstance(want, list | tuple):
+        if not isinstance(have, list | tuple):
+            return f"It must be a list, and is {_kind(have)}."
+        return f"There must be {len(want)} entries, and there are {len(have)}."
+    return ""
 
 
 def _is_number(value: Any) -> bool:
@@ -300,6 +327,12 @@ def _kind(value: Any) -> str:
     if isinstance(value, Other):
         return f"of type {printable(value.name, 200, keep='')}"
     return f"of type {type(value).__name__}"
+
+
+def _nearly(sent: Any, after: Any) -> bool:
+    """Whether an array came out of the call but for its last digits as it went in."""
+    arrays = isinstance(sent, np.ndarray) and isinstance(after, np.ndarray)
+    return arrays and sent.shape == after.shape and np.allclose(sent, after, rtol=1e-12, atol=1e-12)
 
 
 def _same(sent: Any, after: Any) -> bool:

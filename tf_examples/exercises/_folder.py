@@ -131,17 +131,23 @@ class Folder:
         write_whole(self.path / PROGRESS, (json.dumps(kept, indent=1) + "\n").encode())
 
     def file(self, name: str) -> Path:
-        """The student's file of exercise `name`."""
-        return self.path / f"{name}.py"
+        """The file of exercise `name`: NAME.py, or NAME.ipynb where only that is there."""
+        script, notebook = (self.path / f"{name}{form}" for form in (".py", ".ipynb"))
+        return notebook if notebook.is_file() and not script.is_file() else script
 
     def content(self, name: str) -> bytes | None:
-        """The student's program for exercise `name`: NAME.py, or else the code of NAME.ipynb."""
-        for path in (self.file(name), self.file(name).with_suffix(".ipynb")):
-            try:
-                return program(path.name, path.read_bytes())
-            except (OSError, ValueError):
-                continue
-        return None
+        """The student's program for exercise `name`; None where there is no file.
+
+        Raises:
+            OptionError: for a notebook that is none.
+        """
+        path = self.file(name)
+        try:
+            return program(path.name, path.read_bytes())
+        except OSError:
+            return None
+        except ValueError as error:
+            raise OptionError(f"{error}: save it again, or reset {name}") from error
 
     def stub(self, name: str) -> str:
         """The text that exercise `name` starts from in this folder."""
@@ -149,7 +155,10 @@ class Folder:
 
     def state(self, name: str) -> str:
         """One of "passed", "changed" (passed once, edited since), "begun", "new", "missing"."""
-        content = self.content(name)
+        try:
+            content = self.content(name)
+        except OptionError:
+            return "begun"
         if content is None:
             return "missing"
         if name in self.passed:
@@ -180,13 +189,17 @@ class Folder:
 
     def reset(self, name: str) -> Path | None:
         """Writes the stub again; returns where the student's file is kept, if there was one."""
-        kept = None
-        if self.file(name).is_file() and self.state(name) != "new":
+        from tf_examples.exercises._release import notebook
+
+        kept, file, text = None, self.file(name), self.stub(name)
+        if file.is_file() and self.state(name) != "new":
             numbers = range(1, 1_000_000)
-            names = (self.path / f"{name}.before-reset-{number}.py" for number in numbers)
+            names = (file.with_name(f"{name}.before-reset-{n}{file.suffix}") for n in numbers)
             kept = next(path for path in names if not path.exists())
-            write_whole(kept, self.file(name).read_bytes())
-        write_whole(self.file(name), self.stub(name).encode())
+            write_whole(kept, file.read_bytes())
+        if file.suffix == ".ipynb":
+            text = notebook(next(entry for entry in ENTRIES if entry.name == name), text)
+        write_whole(file, text.encode())
         self.passed.pop(name, None)
         self.save()
         return kept
@@ -203,10 +216,15 @@ def program(file_name: str, content: bytes) -> bytes:
     try:
         cells = json.loads(content.decode("utf-8-sig"))["cells"]
         codes = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+        codes = [code for code in codes if not code.lstrip().startswith("%%")]
     except (UnicodeDecodeError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{file_name} is no notebook") from error
     lines = "\n\n".join(codes).splitlines()
-    kept = [line for line in lines if not line.lstrip().startswith(("%", "!"))]
+    kept = [
+        line
+        for line in lines
+        if not (line.lstrip().startswith(("%", "!")) or line.rstrip().endswith("?"))
+    ]
     return ("\n".join(kept) + "\n").encode()
 
 

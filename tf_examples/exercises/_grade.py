@@ -178,7 +178,7 @@ class Class:
         return files, self.conventions(submission), self.seed, self.limits, self.closed
 
     def _problems(self, submission: Submission) -> list[str]:
-        problems = list(submission.problems)
+        problems = list(dict.fromkeys(submission.problems))
         if not submission.files:
             problems.append("nothing to grade: no file is named like an exercise")
         if self.variants is not None and submission.key not in self.variants:
@@ -305,6 +305,7 @@ def summary(results: Sequence[Result]) -> list[Table]:
     failed = [v for v in verdicts if not v.passed]
     mistakes = collections.Counter((v.exercise, v.mistake) for v in failed if v.mistake)
     cases = collections.Counter((v.exercise, v.case) for v in failed if v.case)
+    errors = collections.Counter((v.exercise, v.error) for v in failed if v.error)
     return [
         Table(
             f"{len(results)} submissions",
@@ -323,5 +324,11 @@ def summary(results: Sequence[Result]) -> list[Table]:
             ("exercise", "case", "times"),
             ("", "", "d"),
             [(*key, count) for key, count in cases.most_common(15)],
+        ),
+        Table(
+            "What could not be run",
+            ("exercise", "why", "times"),
+            ("", "", "d"),
+            [(*key, count) for key, count in errors.most_common(15)],
         ),
     ]

@@ -95,9 +95,8 @@ class Answer:
 
 def printable(text: str, most: int = 3000, keep: str = "\n") -> str:
     """The first `most` characters, without those that a terminal would obey, but for `keep`."""
-    return "".join(
-        c if c.isprintable() or c in keep else "\N{REPLACEMENT CHARACTER}" for c in text[:most]
-    )
+    text = text[:most].replace("\t", "    ")
+    return "".join(c if c.isprintable() or c in keep else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def missing_limits() -> list[str]:

@@ -9,8 +9,10 @@ gradebook is taken back with the columns Student, ID, SIS User ID, SIS Login ID,
 assignment.
 """
 
+import contextlib
 import csv
 import io
+import itertools
 import re
 import stat
 import unicodedata
@@ -34,8 +36,8 @@ _MOST_FILES = 1_000
 # A student chooses the end of a file's name: what counts is the number that comes first.
 _MOODLE = re.compile(r"(?P<name>.*?)_(?P<id>\d+)_assignsubmission_[a-z]+_?(?P<file>.*)")
 _CANVAS = re.compile(r"(?P<name>[^_]+)_(?:LATE_)?(?P<id>\d+)_(?P<number>\d+)_(?P<file>.+)")
-_AGAIN = re.compile(r"-\d+$")
-"""What Canvas appends to the name of a file that was handed in again."""
+_AGAIN = re.compile(r"-\d+$| ?\(\d+\)$")
+"""What Canvas, and a browser, append to the name of a file that was there before."""
 
 
 @dataclass
@@ -54,15 +56,20 @@ class Submission:
 
     def add(self, path: PurePosixPath, content: bytes, number: int = 0) -> None:
         """Takes a file in, if it is an exercise's; of several the newest, then the topmost."""
-        stem = path.stem if path.stem in NAMES else _AGAIN.sub("", path.stem)
-        if path.suffix not in (".py", ".ipynb") or stem not in NAMES:
+        stem = path.stem if path.stem in NAMES else _AGAIN.sub("", path.stem.casefold())
+        if path.suffix not in (".py", ".ipynb"):
+            return
+        if stem not in NAMES:
+            if "before-reset" not in stem:
+                self.problems.append("a Python file is not named like an exercise")
             return
         try:
             text = program(path.name, content)
         except ValueError as error:
             self.problems.append(str(error))
             return
-        rank = (-number, path.stem != stem, len(path.parts), path.suffix != ".py")
+        unfinished = b"raise NotImplementedError" in text
+        rank = (unfinished, -number, path.stem != stem, len(path.parts), path.suffix != ".py")
         if stem in self.files:
             if text != self.files[stem]:
                 self.problems.append(f"several files of {stem}: the newest or topmost counts")
@@ -100,7 +107,8 @@ def read(path: Path, system: System) -> list[Submission]:
 def _read_folders(path: Path) -> list[Submission]:
     """One submission a folder or zip in `path`; two of one name count as none."""
     found: dict[str, Submission] = {}
-    for top, files, problems in _tops(path):
+    tops = list(_tops(path))
+    for top, files, problems in _unwrapped(*tops[0]) if len(tops) == 1 else tops:
         name = PurePosixPath(top).stem if top.endswith(".zip") else top
         key = unicodedata.normalize("NFC", name)
         if key in found:
@@ -111,6 +119,22 @@ def _read_folders(path: Path) -> list[Submission]:
         for inner, content in files:
             found[key].add(inner, content)
     return list(found.values())
+
+
+Files = list[tuple[PurePosixPath, bytes]]
+
+
+def _unwrapped(name: str, files: Files, problems: list[str]) -> list[tuple[str, Files, list[str]]]:
+    """Of one folder that holds a class's, those; known by one exercise in several of them."""
+    inner: dict[str, Files] = {}
+    for path, content in files:
+        if len(path.parts) > 1:
+            inner.setdefault(path.parts[0], []).append((PurePosixPath(*path.parts[1:]), content))
+    stems = [{path.stem for path, _ in own} & set(NAMES) for own in inner.values()]
+    is_class = any(one & other for one, other in itertools.combinations(stems, 2))
+    if not is_class or any(len(path.parts) == 1 and path.stem in NAMES for path, _ in files):
+        return [(name, files, problems)]
+    return [(student, own, list(problems)) for student, own in inner.items()]
 
 
 def _read_moodle(path: Path) -> list[Submission]:
@@ -294,7 +318,8 @@ def gradebook(
     Args:
         most: the points that can be had.
         assignment: the head of Canvas's column, as in "Exercises (1234)".
-        given: the CSV that the system exported, to be filled in; rows without a submission stay.
+        given: the CSV that the system exported, to be filled in; rows without a submission stay,
+            and points are scaled to the maximum that it names.
 
     Raises:
         OptionError: where `given` is not such a CSV, or has no column to fill in.
@@ -302,7 +327,7 @@ def gradebook(
     head, rows = _rows(given) if given else ([], [])
     by_key = {grade.submission.key: grade for grade in grades}
     if system == "moodle":
-        return _moodle(head, rows, by_key)
+        return _moodle(head, rows, by_key, most)
     if system == "canvas":
         return _canvas(head, rows, by_key, most, assignment)
     if given:
@@ -314,7 +339,25 @@ def gradebook(
     return _written(table)
 
 
-def _moodle(head: list[str], rows: list[list[str]], grades: Mapping[str, Grade]) -> str:
+def without_row(system: System, grades: Sequence[Grade], given: Path) -> list[str]:
+    """The numbers of those who are graded and have no row in the gradebook."""
+    head, rows = _rows(given)
+    place = head.index("Identifier" if system == "moodle" else "ID")
+    there = {number(row[place]) for row in rows}
+    return [g.submission.key for g in grades if g.submission.key not in there]
+
+
+def _scaled(points: float, most: float, maximum: str) -> str:
+    """Points out of `most` as points out of `maximum`, where that says a number above 0."""
+    with contextlib.suppress(ValueError):
+        if float(maximum) > 0:
+            return _number(points * float(maximum) / most)
+    return _number(points)
+
+
+def _moodle(
+    head: list[str], rows: list[list[str]], grades: Mapping[str, Grade], most: float
+) -> str:
     if not head:
         head = ["Identifier", "Full name", "Grade", "Last modified (grade)", "Feedback comments"]
         rows = [
@@ -330,7 +373,8 @@ def _moodle(head: list[str], rows: list[list[str]], grades: Mapping[str, Grade])
     for row in rows:
         grade = grades.get(number(row[head.index("Identifier")]))
         if grade:
-            row[head.index("Grade")] = _number(grade.points)
+            maximum = row[head.index("Maximum grade")] if "Maximum grade" in head else ""
+            row[head.index("Grade")] = _scaled(grade.points, most, maximum)
             if "Feedback comments" in head:
                 row[head.index("Feedback comments")] = grade.comment
     return _written([head, *rows])
@@ -356,10 +400,12 @@ def _canvas(
             f"the gradebook has no column {assignment!r}: name one of {', '.join(columns)} "
             "with --assignment"
         )
+    student, column = head.index("Student"), head.index(assignment)
+    possible = [row[column] for row in rows if row[student].strip() == "Points Possible"]
     for row in rows:
         grade = grades.get(row[head.index("ID")])
         if grade:
-            row[head.index(assignment)] = _number(grade.points)
+            row[column] = _scaled(grade.points, most, possible[0] if possible else "")
     return _written([head, *rows])
 
 

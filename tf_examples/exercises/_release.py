@@ -46,7 +46,11 @@ def notebook(entry: Entry, stub: str) -> str:
                 "locked": False, "task": False}  # fmt: skip
     head = f"# {entry.title}\n\n{entry.points} points, about {entry.minutes} minutes; "
     head += f"notebook `{entry.section}`.\n\n```text\n{docstring}\n```"
-    tell = f"Save the notebook, then in its folder: `tf-examples exercises check {entry.name}`"
+    tell = (
+        f"Save the notebook, then in its folder: `tf-examples exercises check {entry.name}`\n\n"
+        f"The check runs every code cell in order, with {', '.join(entry.needs)} and the standard "
+        "library: delete trials and plots first."
+    )
     new = nbformat.v4
     cells = [
         new.new_markdown_cell(head),
@@ -132,7 +136,10 @@ def read_variants(path: Path) -> dict[str, int]:
 def _read(path: Path) -> tuple[list[dict[str, str]], str]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
+            head = file.readline()
+            file.seek(0)
+            separator = ";" if head.count(";") > head.count(",") else ","  # as spreadsheets save
+            reader = csv.DictReader(file, delimiter=separator)
             heads = list(reader.fieldnames or [])
             rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:

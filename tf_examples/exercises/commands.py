@@ -130,7 +130,8 @@ def reset(name: Name, folder: In = HERE) -> None:
     from tf_examples.exercises._folder import Folder
 
     kept = Folder.open(folder).reset(known(name))
-    print(f"{name}.py is as it was at the start." + (f" Yours: {kept}" if kept else ""))
+    file = Folder.open(folder).file(known(name)).name
+    print(f"{file} is as it was at the start." + (f" Yours: {kept}" if kept else ""))
 
 
 def watch(folder: In = HERE) -> None:
@@ -140,21 +141,24 @@ def watch(folder: In = HERE) -> None:
     opened = Folder.open(folder)
     print(f"Watching {opened.path}: save a file, and it is checked. Ctrl-C ends.", flush=True)
     _say_what_is_next(opened)
-    seen = saved_files(opened.path)
+    seen = saved_files(opened)
     try:
         while opened.at_hand():
             time.sleep(0.3)
-            now = saved_files(opened.path)
+            now = saved_files(opened)
             for name in [name for name in NAMES if now[name] and now[name] != seen[name]]:
                 print(f"\n{time.strftime('%H:%M:%S')}")
-                if _check(opened, [name], None):
-                    _say_what_is_next(opened)
+                try:
+                    if _check(opened, [name], None):
+                        _say_what_is_next(opened)
+                except OptionError as error:  # a notebook that is none yet
+                    print(error)
             seen = now
     except KeyboardInterrupt:
         print()
 
 
-def saved_files(folder: Path) -> dict[str, tuple[int, int] | None]:
+def saved_files(folder) -> dict[str, tuple[int, int] | None]:
     """When each exercise's file was saved, and its size; None where there is none."""
 
     def stamp(path: Path) -> tuple[int, int] | None:
@@ -164,7 +168,7 @@ def saved_files(folder: Path) -> dict[str, tuple[int, int] | None]:
             return None
         return status.st_mtime_ns, status.st_size
 
-    return {name: stamp(folder / f"{name}.py") for name in NAMES}
+    return {name: stamp(folder.file(name)) for name in NAMES}
 
 
 def known(name: str) -> str:
@@ -173,7 +177,7 @@ def known(name: str) -> str:
     Raises:
         OptionError: names the nearest.
     """
-    stem = Path(name).name.removesuffix(".py")
+    stem = Path(name).name.removesuffix(".py").removesuffix(".ipynb")
     if stem in NAMES:
         return stem
     near = difflib.get_close_matches(stem, NAMES, 1)

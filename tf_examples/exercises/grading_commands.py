@@ -54,6 +54,8 @@ def grade(
         raise OptionError(f"`seconds` must be above 0. Received: seconds={seconds}")
     workers = at_least("workers", (os.cpu_count() or 1) if workers is None else workers, 1)
     chosen = _release.read_variants(variants) if variants else None
+    if submissions.is_dir() and out.absolute().is_relative_to(submissions.absolute()):
+        raise OptionError(f"{out} lies in {submissions}: name a folder for the grades elsewhere")
     handed_in = _lms.read(submissions, system)
     for line in _isolation.missing_limits():
         print(f"Limit missing: {line}.", file=sys.stderr)
@@ -82,6 +84,9 @@ def grade(
     for result in results:
         for problem in result.problems:
             print(f"{result.id}: {problem}")
+    missing = _lms.without_row(system, grades, gradebook) if gradebook else []
+    if missing:
+        print(f"Graded, and without a row in the gradebook: {', '.join(missing)}")
     new = sum(not result.reused for result in results)
     print(
         f"{len(results)} submissions, {new} of them graded now in "

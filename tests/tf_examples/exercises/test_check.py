@@ -169,3 +169,28 @@ def test_a_case_is_described_with_every_input_of_the_call():
 
     text = describe(Case("two", "f", {"x": np.zeros((2, 1)), "rate": 0.25}))
     assert text == "  f(\n    x = [[0.]\n         [0.]]\n    rate = 0.25\n  )"
+
+
+@pytest.mark.parametrize(
+    ("want", "have", "said"),
+    [
+        ({"dw": 1.0, "db": 2.0}, (1.0, 2.0), "It must be a dict, and is of type tuple."),
+        ({"dw": 1.0, "db": 2.0}, {"dw": 1.0}, "It must have the keys dw, db: db missing."),
+        ([1.0, 2.0], [1.0], "There must be 2 entries, and there are 1."),
+        ([1.0, 2.0], np.ones(2), "It must be a list, and is of type ndarray."),
+    ],
+)
+def test_an_answer_of_the_wrong_build_is_told_the_right_one(want, have, said):
+    assert said in compare(want, have, 1e-6)
+
+
+def test_an_input_that_was_nearly_put_back_is_told_apart_from_one_that_was_changed():
+    text = (
+        "def relative_error(a, b): return 0\n"
+        "def numerical_gradient(f, w, h):\n  g = w.copy()\n  for i in range(w.size):\n"
+        "    w.flat[i] += h\n    up = f(w)\n    w.flat[i] -= 2 * h\n    down = f(w)\n"
+        "    w.flat[i] += h\n    g.flat[i] = (up - down) / (2 * h)\n  return g\n"
+    )
+    said = [check({"gradient_check": text.encode()}, seed=s)[0].message for s in range(6)]
+    assert any("changed in its last digits" in message for message in said)
+    assert not any("w = w - ..." in message for message in said)

@@ -251,11 +251,11 @@ def test_the_help_lists_the_commands_without_loading_an_exercise(capsys):
 
 
 def test_a_saved_file_is_told_from_an_untouched_and_a_deleted_one(folder):
-    before = commands.saved_files(folder)
-    assert commands.saved_files(folder) == before
+    before = commands.saved_files(Folder.open(folder))
+    assert commands.saved_files(Folder.open(folder)) == before
     (folder / f"{NAME}.py").write_text("# longer than before? no: shorter\n", encoding="utf-8")
     (folder / f"{OTHER}.py").unlink()
-    after = commands.saved_files(folder)
+    after = commands.saved_files(Folder.open(folder))
     assert after[OTHER] is None
     assert {name for name in NAMES if after[name] != before[name]} == {NAME, OTHER}
 
@@ -271,3 +271,51 @@ def test_every_command_that_is_printed_can_be_typed(folder, capsys):
     (again,) = [line for line in out.splitlines() if "--seed" in line]
     words = again.partition("tf-examples exercises ")[2].split()
     assert typed(capsys, folder, *words)[1] == out
+
+
+@pytest.fixture
+def books(tmp_path):
+    """The folder of notebooks that `release` writes."""
+    assert cli.main(["exercises", "release", str(tmp_path / "handout")]) == 0
+    return tmp_path / "handout" / "notebooks"
+
+
+def fill_in(books, name, code):
+    """The notebook of `name` with `code` in the cell to be filled in."""
+    file = books / f"{name}.ipynb"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    cells = [cell for cell in content["cells"] if cell["cell_type"] == "code"]
+    cells[0]["source"] = code
+    file.write_text(json.dumps(content), encoding="utf-8")
+
+
+def test_a_folder_of_notebooks_is_checked_watched_and_reset_as_one_of_files(books, capsys):
+    solution = load(NAME).solution(conventions(NAME, None))
+    fill_in(books, NAME, solution + "\n%timeit 1\nnp.sum?\n")
+    before = commands.saved_files(Folder.open(books))
+    assert before[NAME] is not None
+    status, out, _ = typed(capsys, books, "check", f"{NAME}.ipynb")
+    assert (status, f"{NAME}: passed" in out) == (0, True)
+    assert "gradient_step.ipynb" in out  # what is next
+
+    status, out, _ = typed(capsys, books, "reset", NAME)
+    assert f"{NAME}.ipynb is as it was" in out
+    assert (books / f"{NAME}.before-reset-1.ipynb").is_file()
+    assert not (books / f"{NAME}.py").exists()
+    assert Folder.open(books).state(NAME) == "new"
+
+    (books / f"{NAME}.ipynb").write_text("{}", encoding="utf-8")
+    status, _, err = typed(capsys, books, "check", NAME)
+    assert (status, f"{NAME}.ipynb is no notebook" in err) == (2, True)
+
+
+def test_what_is_right_so_far_is_said(folder, capsys):
+    text = (folder / "gradient_step.py").read_text(encoding="utf-8")
+    solved = load("gradient_step").solution(conventions("gradient_step", None))
+    body = solved.partition("def gradient(")[2].partition("\n\n\n")[0]
+    first, _, rest = text.partition("def gradient(")
+    (folder / "gradient_step.py").write_text(
+        first + "def gradient(" + body + "\n\n\n" + rest.partition("\n\n\n")[2], encoding="utf-8"
+    )
+    _, out, _ = typed(capsys, folder, "check", "gradient_step")
+    assert "Right so far: `gradient`. Still to be written: `descend`." in out

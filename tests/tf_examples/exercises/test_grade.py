@@ -141,7 +141,8 @@ def test_names_stand_in_no_page_and_no_students_file(graded):
 
 def test_the_summary_counts_exercises_mistakes_and_cases(graded):
     _, results = graded
-    exercises, mistakes, cases = summary(results)
+    exercises, mistakes, cases, errors = summary(results)
+    assert errors.rows == [("adam", "end", 1)]
     assert exercises.rows == [("momentum", 2, 2, 50.0), ("adam", 3, 1, 25.0)]
     assert ("adam", mistaken("adam")[0], 1) in mistakes.rows
     assert ("adam", "one weight, one step", 2) in cases.rows
@@ -272,6 +273,13 @@ def test_what_was_mistyped_is_one_line_and_writes_nothing(what, tmp_path, capsys
     assert said in err.splitlines()[-1]
     assert out == ""
     assert not list((tmp_path / "o").glob("*.csv"))
+
+
+def test_grades_do_not_go_among_the_submissions(tmp_path, capsys):
+    place = handed_in(tmp_path / "in")
+    assert cli.main(["exercises", "grade", str(place), "--out", str(place / "x")]) == 2
+    assert "elsewhere" in capsys.readouterr().err
+    assert not (place / "x").exists()
 
 
 def _heed_sigint():

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import stat
 import zipfile
@@ -328,3 +329,43 @@ def test_a_gradebook_that_is_none_is_refused(what, system, tmp_path):
     path.write_bytes("é".encode("latin-1") if content is None else content.encode())
     with pytest.raises(OptionError):
         gradebook(system, GRADES, 30, given=path)
+
+
+@pytest.mark.parametrize("hold", HOLDERS)
+def test_a_class_in_a_folder_of_its_own_is_taken_out_of_it(hold, tmp_path):
+    files = {"wrap/ada/adam.py": ADAM, "wrap/bob/adam.py": b"b", "wrap/bob/momentum.py": b"m"}
+    found = {s.key: s.files for s in read(hold(tmp_path / "in", files), "folders")}
+    assert found == {"ada": {"adam": ADAM}, "bob": {"adam": b"b", "momentum": b"m"}}
+    one = {"ada/week1/adam.py": ADAM, "ada/week2/momentum.py": b"m"}
+    (found,) = read(hold(tmp_path / "one", one), "folders")
+    assert (found.key, set(found.files)) == ("ada", {"adam", "momentum"})
+
+
+def test_nearly_right_names_are_taken_and_others_counted(tmp_path):
+    files = {
+        "ada/Adam.py": ADAM, "ada/momentum (1).py": b"m", "ada/plot.py": b"",
+        "ada/adagrad.before-reset-1.py": b"", "bob/adam.py": b"raise NotImplementedError\n",
+        "bob/adam.ipynb": json.dumps(
+            {"cells": [{"cell_type": "code", "source": "def adam(): pass"}]}
+        ).encode(),
+    }  # fmt: skip
+    ada, bob = read(folder(tmp_path / "in", files), "folders")
+    assert ada.files == {"adam": ADAM, "momentum": b"m"}
+    assert ada.problems == ["a Python file is not named like an exercise"]
+    assert bob.files == {"adam": ADAM}  # what is done goes before what is not begun
+
+
+def test_points_are_scaled_to_the_maximum_that_a_gradebook_names(tmp_path):
+    worksheet = tmp_path / "w.csv"
+    head = "Identifier,Full name,Grade,Maximum grade,Last modified (grade)\n"
+    worksheet.write_text(f"{head}Participant 7,Ada,,100.00,-\nParticipant 8,Bob,,100.00,-\n")
+    grades = [Grade(Submission(key, "x", {}), 85, "") for key in ("7", "9")]
+    text = gradebook("moodle", grades, 170, given=worksheet)
+    assert text.splitlines()[1] == "Participant 7,Ada,50,100.00,-"
+    assert _lms.without_row("moodle", grades, worksheet) == ["9"]
+    book = tmp_path / "b.csv"
+    head = "Student,ID,SIS User ID,SIS Login ID,Section,Exercises\n"
+    book.write_text(f"{head}    Points Possible,,,,,15\nAda,7,,,,\n")
+    text = gradebook("canvas", grades, 170, given=book)
+    assert text.splitlines()[2] == "Ada,7,,,,7.5"
+    assert _lms.without_row("canvas", grades, book) == ["9"]

@@ -20,6 +20,11 @@ An optimizer in Keras is a class with four methods:
 variable that `build` made; it changes by `self.assign`, and the weight by `self.assign_sub`. What
 `get_config` leaves out is back at its default after loading.
 
+Keras's own class has what a slot needs:
+
+    self.add_variable_from_reference(variable, name="...")   a new slot of zeros shaped like it
+    self._get_variable_index(variable)                       its place in the list given to build
+
 How it is checked: QHM gets weights and the gradients of some steps, and its weights and slots are
 compared after them; then it trains a small network by `fit`, which is saved, loaded, and trained
 on.

@@ -52,6 +52,11 @@ SPEC = Spec(
             ],
         ),
         Mistake(
+            "t from 0",
+            "1 - beta**t is 0 at the first step, and the division gives NaN: t counts from 1.",
+            [("enumerate(gradients, start=1)", "enumerate(gradients)")],
+        ),
+        Mistake(
             "corrected means carried on",
             "The corrected means seem to be carried into the next step: only the step uses them, m "
             "and v go on uncorrected.",

@@ -23,11 +23,18 @@ def cases(rng: np.random.Generator) -> Sequence[Case]:
         drawn = rng.normal(size=(examples, 3)) + shift
         return Case(name, "log_softmax", {"logits": drawn})
 
+    apart = np.outer([1000.0, 0.0, -1000.0, 0.0], [1.0, 1.0, 1.0])
+    apart[3] = 0.0, -900.0, -800.0
     return [
         logits("one example", 1, 0.0),
         logits("four examples", 4, 0.0),
         logits("logits near 1000, whose exp is more than a float holds", 3, 1000.0),
         logits("logits near -1000, whose exp is 0 in a float", 3, -1000.0),
+        Case(
+            "examples whose logits lie far apart, and one whose own do",
+            "log_softmax",
+            {"logits": rng.normal(size=(4, 3)) + apart},
+        ),
         network("one layer, three examples", 3, [4, 3]),
         network("two layers, five examples", 5, [3, 6, 4]),
         network("four layers, ten examples", 10, [5, 8, 7, 6, 4]),
@@ -52,6 +59,19 @@ SPEC = Spec(
             "exp overflows",
             "Large logits give NaN or infinity: take each example's largest logit away before exp.",
             [("shifted = logits - np.max(logits, axis=1, keepdims=True)", "shifted = logits")],
+        ),
+        Mistake(
+            "one largest for all examples",
+            "One number seems to be taken away from all logits: each example has a largest of its "
+            "own.",
+            [("np.max(logits, axis=1, keepdims=True)", "np.max(logits)")],
+        ),
+        Mistake(
+            "the logarithm of the probabilities",
+            "The logarithm seems to be taken of the probabilities, which are 0 in a float where a "
+            "logit lies far below the largest: the text's form has no such 0.",
+            [("return shifted - np.log(np.sum(np.exp(shifted), axis=1, keepdims=True))",
+              "return np.log(np.exp(shifted) / np.sum(np.exp(shifted), axis=1, keepdims=True))")],
         ),
         Mistake(
             "softmax over the examples",

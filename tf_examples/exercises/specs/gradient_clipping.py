@@ -12,8 +12,11 @@ SHAPES = ((4, 3), (3,), (3, 2), (2,))
 def cases(rng: np.random.Generator) -> Sequence[Case]:
     def case(name: str, shapes: Sequence[tuple[int, ...]], share: float) -> Case:
         """`share`: the limit as a part of the global norm."""
-        gradients = [rng.normal(size=shape) for shape in shapes]
-        norm = float(np.linalg.norm(np.concatenate([g.ravel() for g in gradients])))
+        drawn = [rng.normal(size=shape) for shape in shapes]
+        # At least 3, so that a 1e-6 added to the norm, as PyTorch does, is within the tolerance.
+        norm = rng.uniform(3, 6)
+        length = np.linalg.norm(np.concatenate([g.ravel() for g in drawn]))
+        gradients = [g * (norm / length) for g in drawn]
         inputs = {"gradients": gradients, "limit": share * norm}
         return Case(name, "clip_by_global_norm", inputs)
 
@@ -68,6 +71,11 @@ SPEC = Spec(
                     "return [np.clip(g, -limit, limit) for g in gradients]",
                 ),
             ],
+        ),
+        Mistake(
+            "scaled below the limit too",
+            "Gradients below the limit seem to be made longer: when does the text scale them?",
+            [("if norm <= limit:", "if False:")],
         ),
         Mistake(
             "scaled below the limit too",

@@ -49,7 +49,11 @@ def fit(optimizer, inputs):
         loaded = keras.saving.load_model(os.path.join(folder, "model.keras"))
     config = loaded.optimizer.get_config()
     loaded.fit(x, y, epochs=1, **how)
+    kind = type(optimizer)
+    again = kind.from_config(kind(learning_rate=0.5, clipnorm=2.0).get_config())
+    kept = [float(np.asarray(again.learning_rate)), again.clipnorm or 0.0]
     return {
+        "learning_rate=0.5 and clipnorm=2.0 by the config": kept,
         "weights after fit": model.get_weights(),
         "beta and nu once loaded": [config.get(name, "missing") for name in ("beta", "nu")],
         "weights after another epoch": loaded.get_weights(),
@@ -141,7 +145,9 @@ def answer(case: Case, conventions: Conventions, **mistakes: Any) -> Any:
         run.beta = 0.9 if "beta" in lost else run.beta
         run.nu = 0.7 if "nu" in lost else run.nu
         run.epoch()
+        by_config = [0.01, 0.0] if mistakes.get("bare") else [0.5, 2.0]
         return {
+            "learning_rate=0.5 and clipnorm=2.0 by the config": by_config,
             "weights after fit": fitted,
             "beta and nu once loaded": config,
             "weights after another epoch": run.w,
@@ -161,10 +167,11 @@ SUM = "self.assign(m, self.beta * m + g)"
 SPEC = Spec(
     cases=cases,
     hints=(
-        "Look at custom_optimizers/momentum.py: which of its lines are the algorithm, and which "
-        "would any optimizer with one slot have?",
-        "self.add_variable_from_reference(variable, name=...) makes a slot of zeros, and "
-        "self._get_variable_index(variable) says which one of your list belongs to `variable`.",
+        "build: a list with one slot for each of `variables`. update_step: first find the slot of "
+        "this variable in your list, then do what the two lines of the text say.",
+        'self._momentums = [self.add_variable_from_reference(v, name="momentum") for v in '
+        "variables] in build, and self._momentums[self._get_variable_index(variable)] in "
+        "update_step.",
         "update_step: m = the slot, self.assign(m, its new value), then self.assign_sub(variable, "
         "learning_rate * (...)). get_config: super().get_config() | {...} with beta and nu.",
     ),
@@ -239,6 +246,13 @@ SPEC = Spec(
             "After loading, nu is back at its default: get_config seems to leave it out.",
             [(', "nu": self.nu', "")],
             partial(answer, lost=("nu",)),
+        ),
+        Mistake(
+            "only its own in the config",
+            "get_config seems to return beta and nu alone: what Keras's own class keeps, such as "
+            "the learning rate, is lost.",
+            [("super().get_config() | {", "{")],
+            partial(answer, bare=True),
         ),
         Mistake(
             "nothing of its own in the config",

@@ -53,8 +53,8 @@ SPEC = Spec(
         ),
         Mistake(
             "the other form: gradient at the weights",
-            "The gradient seems to be taken at the weights, in the form of Keras: the text takes "
-            "it ahead of them.",
+            "The gradient seems to be taken at the weights, in the form of Keras, or the points "
+            "ahead to be returned: the text takes the gradient ahead, and returns w.",
             [(AHEAD, "g = gradient(w, a, b)\n        v = momentum * v - learning_rate * g"),
              ("w = w + v", SHIFTED)],
         ),

@@ -34,16 +34,19 @@ def answer(student, function, inputs):
 
 
 def cases(rng: np.random.Generator) -> Sequence[Case]:
-    def case(name: str, examples: int, steps: int) -> Case:
+    def case(name: str, examples: int, steps: int, outputs: int) -> Case:
         inputs = {
-            "variables": _two_layers.draw(rng, 3, 4, 2),
+            "variables": _two_layers.draw(rng, 3, 4, outputs),
             "x": rng.normal(size=(steps, examples, 3)),
-            "y": rng.normal(size=(steps, examples, 2)),
+            "y": rng.normal(size=(steps, examples, outputs)),
             "learning_rate": rng.uniform(0.02, 0.05),
         }
         return Case(name, "training_step", inputs)
 
-    return [case("four examples, one step", 4, 1), case("six examples, five steps", 6, 5)]
+    return [
+        case("four examples, one step", 4, 1, outputs=2),
+        case("six examples, five steps", 6, 5, outputs=3),
+    ]
 
 
 def trajectory(
@@ -53,6 +56,7 @@ def trajectory(
     gradient_factor: float = 1.0,
     over: str | None = None,
     entries: bool = False,
+    half: bool = False,
     moved: Sequence[int] = (0, 1, 2, 3),
     one_by_one: bool = False,
     loss_after: bool = False,
@@ -61,9 +65,9 @@ def trajectory(
 
     Args:
         gradient_factor: multiplies the gradients; `over`: "mean" or "sum" in place of the
-            convention; `entries`: the mean over an example's outputs; `moved`: the weights that
-            change; `one_by_one`: each gradient is taken after the variables before it have moved;
-            `loss_after`: the loss is that after the step.
+            convention; `entries`: the mean over an example's outputs; `half`: of the loss;
+            `moved`: the weights that change; `one_by_one`: each gradient is taken after the
+            variables before it have moved; `loss_after`: the loss is that after the step.
     """
     weights = [array.copy() for array in case.inputs["variables"]]
     losses, kept = [], [[w.copy() for w in weights]]
@@ -71,6 +75,8 @@ def trajectory(
         scale = 1 / len(x) if (over or conventions["loss"]) == "mean" else 1.0
         if entries:
             scale /= y.shape[1]
+        if half:
+            scale /= 2
         before = scale * _two_layers.errors(weights, x, y).sum()
         gradients = _two_layers.gradients(weights, x, y)
         for i in moved:
@@ -136,6 +142,12 @@ SPEC = Spec(
             "do with (prediction - y)**2 of one example?",
             [("errors = tf.reduce_sum(", "errors = tf.reduce_mean(")],
             partial(trajectory, entries=True),
+        ),
+        Mistake(
+            "half of the loss",
+            "The loss seems to be half of the text's: there is no 1/2 before the squares.",
+            [("errors = tf.reduce_sum(", "errors = 0.5 * tf.reduce_sum(")],
+            partial(trajectory, half=True),
         ),
         Mistake(
             "loss after the step",

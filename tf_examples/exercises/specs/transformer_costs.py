@@ -55,8 +55,8 @@ SPEC = Spec(
         ),
         Mistake(
             "no layer normalizations in the blocks",
-            "The blocks' layer normalizations seem to be missing from parameters: two in each, "
-            "with scales and shifts.",
+            "4 h a block seem to be missing from parameters: the biases of the attention's four "
+            "matrices, or the scales and shifts of the two layer normalizations.",
             [("norms = 2 * 2 * h", "norms = 0")],
         ),
         Mistake(
