@@ -757,11 +757,12 @@ def say_speed(ways: Sequence[Way], cores: int, busy: float) -> str:
     for line, seen in by_line(ways).items():
         most = max([i for i, way in enumerate(seen) if way.replicas <= cores and i] or [1])
         times = times_of_one(seen)[most]
-        said.append(f"{seen[most].replicas} {line} make {times:.1f} times the steps of one")
+        said.append(f"{seen[most].replicas} {line} {times:.1f}")
+    if not said:
+        return "too few steps to measure"
     disturbed = f" ({busy:.1f} of them busy otherwise)" if busy > 0.05 else ""
-    return f"On {cores} core{'s' * (cores > 1)}{disturbed} " + (
-        ", ".join(said) or "too few steps to measure"
-    )
+    where = f"on {cores} core{'s' * (cores > 1)}{disturbed}"
+    return f"{', '.join(said)} times the steps of one, {where}"
 
 
 def table_of(ways: Sequence[Way], title: str) -> Table:
@@ -808,7 +809,7 @@ if __name__ == "__main__":
         for n in (1, 2, 4):
             ended = train_on_workers(settings, n, folder / net, every=8)
             gap = largest_gap(ended.weights, one.model.get_weights())
-            line = f"processes with the {net} net"
+            line = f"processes ({net} net)"
             ways.append(Way(f"{n}, {net}", n, line, ended.rate, ended.cores, ended.loss, gap))
     title = "Processes, and the net that they train"
     show(table_of(ways, title), draw_speed(ways, cores, busy))

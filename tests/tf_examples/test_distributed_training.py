@@ -378,7 +378,7 @@ def test_the_result_says_what_was_measured(tmp_path, monkeypatch, capsys):
     assert all(gap is not None and gap < 1e-5 for gap in gaps)
     cores = os.cpu_count() or 1
     number = max(2, min(cores, 3))
-    said = f"{number} processes make {number:.1f} times the steps of one"
+    said = f"{number} processes {number:.1f} times the steps of one"
     assert said in result.figure().statement
     assert 0 <= result.busy <= cores
     assert "1 process 10; 2 processes 20; 3 processes 30" in result.figure().alt
@@ -623,10 +623,10 @@ def way(line, replicas, rate):
 def test_the_speed_is_said_of_as_many_replicas_as_there_are_cores():
     ways = [way("boats", 1, 10.0), way("boats", 2, 15.0), way("boats", 4, 60.0)]
     ways += [way("cars", 1, 8.0), way("cars", 2, 2.0), way("", 2, None)]
-    expected = "On 2 cores 2 boats make 1.5 times the steps of one, 2 cars make 0.2 times the steps"
-    assert section.say_speed(ways, 2, 0.0) == f"{expected} of one"
+    expected = "2 boats 1.5, 2 cars 0.2 times the steps of one, on 2 cores"
+    assert section.say_speed(ways, 2, 0.0) == expected
     said = section.say_speed(ways[:3], 8, 0.3)
-    assert said == "On 8 cores (0.3 of them busy otherwise) 4 boats make 6.0 times the steps of one"
-    assert section.say_speed(ways[:3], 1, 0.0).startswith("On 1 core 2 boats")
-    assert section.say_speed(ways[:1], 2, 0.0) == "On 2 cores too few steps to measure"
+    assert said == "4 boats 6.0 times the steps of one, on 8 cores (0.3 of them busy otherwise)"
+    assert section.say_speed(ways[:3], 1, 0.0).endswith("on 1 core")
+    assert section.say_speed(ways[:1], 2, 0.0) == "too few steps to measure"
     assert "4 boats 60; 1 cars 8" in section.draw_speed(ways, 2, 0.0).alt
