@@ -13,7 +13,6 @@ last part measures when it is gained.
 """
 
 # %%
-import io
 import json
 import math
 import os
@@ -21,7 +20,6 @@ import signal
 import sys
 import tempfile
 import time
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,7 +31,7 @@ import psutil
 import tensorflow as tf
 
 from custom_optimizers import Adagrad, Adam, GradientDescent, Momentum, RMSprop
-from tf_examples import _data, _options, _plots, _report, _workers
+from tf_examples import _checkpoints, _data, _options, _plots, _report, _workers
 from tf_examples._report import Table, show
 
 OPTIMIZERS: dict[str, tuple[Callable[..., keras.optimizers.Optimizer], float]] = {
@@ -566,40 +564,16 @@ def connect() -> tf.distribute.Strategy:
 
 def save(path: Path, trainer: Trainer) -> None:
     """Writes weights, optimizer state and step to a file, whole or not at all."""
-    head = {"settings": asdict(trainer.settings), "step": trainer.step}
     variables = [*trainer.model.trainable_variables, *trainer.optimizer.variables]
-    buffer = io.BytesIO()
-    np.savez(buffer, *[v.numpy() for v in variables], head=np.array(json.dumps(head)))
-    _report.write_whole(path, buffer.getvalue())
-
-
-def read_checkpoint(path: Path, settings: Settings) -> tuple[int, list[np.ndarray]]:
-    """The step and the variables of a checkpoint.
-
-    Raises:
-        OptionError: where the file can't be read, or belongs to other settings: names them.
-    """
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as kept:
-            head = json.loads(str(kept["head"]))
-            values = [kept[f"arr_{i}"] for i in range(len(kept.files) - 1)]
-        theirs, step = head["settings"], int(head["step"])
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise _options.OptionError(f"{path} is no checkpoint of this program: {error}") from error
-    for name, ours in asdict(settings).items():
-        if theirs.get(name) != ours:
-            raise _options.OptionError(
-                f"{path} belongs to another training: its {name} is {theirs.get(name)}, not {ours}"
-            )
-    return step, values
+    _checkpoints.save(path, asdict(trainer.settings), {"step": trainer.step}, variables)
 
 
 def load(path: Path, trainer: Trainer) -> None:
     """Brings a trainer that has made no step yet to where a checkpoint was written."""
-    trainer.step, values = read_checkpoint(path, trainer.settings)
+    progress, values = _checkpoints.read(path, asdict(trainer.settings))
+    trainer.step = progress["step"]
     variables = [*trainer.model.trainable_variables, *trainer.optimizer.variables]
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
+    _checkpoints.assign(variables, values)
 
 
 # %%
@@ -630,7 +604,7 @@ def train_on_workers(
     """
     path = folder / f"workers_{workers}.npz"
     if path.exists():
-        read_checkpoint(path, settings)  # before anything is started
+        _checkpoints.read(path, asdict(settings))  # before anything is started
     seen: list[_workers.Message] = []
     watch = options.pop("watch", None)
 
@@ -651,7 +625,8 @@ def train_on_workers(
         float(np.median([message[name] for message in seen[1:]])) if seen[1:] else None
         for name in ("rate", "cores")
     )
-    weights = read_checkpoint(path, settings)[1][: len(build_model(settings).weights)]
+    _, values = _checkpoints.read(path, asdict(settings))
+    weights = values[: len(build_model(settings).weights)]
     return Ended(weights, seen[-1]["loss"] if seen else None, rate, cores)
 
 

@@ -13,17 +13,14 @@ likelier, and generation, token by token.
 """
 
 # %%
-import io
-import json
 import math
-import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from custom_optimizers import Adam
-from tf_examples import _data, _options, _plots, _report
+from tf_examples import _checkpoints, _data, _options, _plots, _report
 from tf_examples._report import Table, show, track
 from tf_examples._transformer import Shape, Trainer, Transformer, evaluate, generate, schedule
 
@@ -179,7 +176,7 @@ class Settings:
     seed: int
     jit_compile: bool
     text: str
-    """Its digest."""
+    """Its digest: `_data.Text.digest`."""
 
 
 def new_training(settings: Settings, text: _data.Text) -> Trainer:
@@ -440,10 +437,7 @@ costs.
 def save(path: Path, trainer: Trainer, settings: Settings, progress: Progress) -> None:
     """Writes weights, optimizer state and progress to one file, whole."""
     variables = [*trainer.model.trainable_variables, *trainer.optimizer.variables]
-    content = io.BytesIO()
-    head = json.dumps({"settings": asdict(settings), "progress": asdict(progress)})
-    np.savez(content, *map(np.asarray, variables), head=np.array(head))
-    _report.write_whole(path, content.getvalue())
+    _checkpoints.save(path, asdict(settings), asdict(progress), variables)
 
 
 def load(path: Path, trainer: Trainer, settings: Settings) -> Progress:
@@ -452,25 +446,10 @@ def load(path: Path, trainer: Trainer, settings: Settings) -> Progress:
     Raises:
         OptionError: where the file is none of `save`'s, or of another training; says what differs.
     """
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as kept:
-            head = json.loads(str(kept["head"]))
-            values = [kept[f"arr_{i}"] for i in range(len(kept.files) - 1)]
-        theirs, progress = head["settings"], Progress(**head["progress"])
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise _options.OptionError(f"{path} is no checkpoint of this program: {error}") from error
-    for name, ours in asdict(settings).items():
-        if theirs.get(name) != ours:
-            difference = (
-                "it was trained on another text"
-                if name == "text"
-                else f"its {name} is {theirs.get(name)}, not {ours}"
-            )
-            raise _options.OptionError(f"{path} belongs to another training: {difference}")
+    progress, values = _checkpoints.read(path, asdict(settings))
     variables = [*trainer.model.trainable_variables, *trainer.optimizer.variables]
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
-    return progress
+    _checkpoints.assign(variables, values)
+    return Progress(**progress)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import psutil
 import pytest
 import tensorflow as tf
 
-from tf_examples import _data, _workers
+from tf_examples import _checkpoints, _data, _workers
 from tf_examples import distributed_training as section
 from tf_examples._options import OptionError, RunError
 from tf_examples.distributed_training import Settings, Trainer
@@ -209,10 +209,10 @@ def test_a_checkpoint_of_another_training_is_refused_by_what_differs(digits, tmp
     for name, value in asdict(SMALL).items():
         other = replace(SMALL, **{name: "Adagrad" if name == "optimizer" else value + 1})
         with pytest.raises(OptionError, match=f"its {name} is {value}"):
-            section.read_checkpoint(path, other)
+            section.load(path, Trainer(other, digits))
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(OptionError, match="is no checkpoint"):
-        section.read_checkpoint(path, SMALL)
+        section.load(path, Trainer(SMALL, digits))
 
 
 def test_a_loss_that_overflows_names_the_step(digits):
@@ -482,8 +482,8 @@ def test_two_processes_end_at_the_weights_of_one_device(digits, tmp_path, starte
         steps = [m["step"] for i, m in seen if i == index and m["event"] == "step"]
         assert steps == [6, 12] * len(CASES)
     for number, settings in enumerate(CASES):
-        step, values = section.read_checkpoint(tmp_path / f"{number}.npz", settings)
-        assert step == 12
+        progress, values = _checkpoints.read(tmp_path / f"{number}.npz", asdict(settings))
+        assert progress == {"step": 12}
         one = trained(settings, digits)
         assert len(values) == len(one)
         assert section.largest_gap(values, one) < 1e-5, settings
@@ -560,10 +560,8 @@ def test_nothing_is_left_when_the_command_is_ended(number, status, tmp_path, por
     assert out == b""
     assert b"Traceback" not in err
     wait_for(lambda: not any(child.is_running() for child in children), 20)
-    section.read_checkpoint(
-        tmp_path / "workers_2.npz",
-        Settings("Momentum", 0.03, 0, 8, 300, 2000, clip_norm=1.0),
-    )
+    settings = Settings("Momentum", 0.03, 0, 8, 300, 2000, clip_norm=1.0)
+    _checkpoints.read(tmp_path / "workers_2.npz", asdict(settings))
 
 
 @pytest.mark.slow
