@@ -569,7 +569,7 @@ def test_nothing_is_left_when_the_command_is_ended(number, status, tmp_path, por
     ("options", "status", "said"),
     [
         (["--timeout", "0.3"], 1, "worker 0 did not start within 0.3 s"),
-        (["--learning-rate", "1e30", "--optimizer", "GradientDescent"], 1, "the loss is"),
+        (["--learning-rate", "1e38", "--optimizer", "GradientDescent"], 1, "the loss is"),
         (["--folder", f"{__file__}/kept"], 2, "can't write to"),
         (["--port", "TAKEN"], 2, "can't be used: Address already in use"),
     ],
