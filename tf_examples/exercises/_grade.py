@@ -10,6 +10,7 @@ import importlib.metadata
 import json
 import multiprocessing
 import secrets
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -243,13 +244,20 @@ def _grade_one(
     return _check.check(files, conventions, seed, limits, closed)
 
 
+def _make_folders_in(place: str) -> None:
+    """In a worker: its temporary folders go where whoever ends it will delete them."""
+    tempfile.tempdir = place
+
+
 @contextlib.contextmanager
 def _pool(workers: int) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
     """Processes that are ended when the `with` block is left early, as by Ctrl-C."""
+    place = tempfile.mkdtemp(prefix="grading-")
     context = multiprocessing.get_context("spawn")
-    pool = concurrent.futures.ProcessPoolExecutor(workers, mp_context=context)
+    pool = concurrent.futures.ProcessPoolExecutor(workers, context, _make_folders_in, (place,))
     try:
         yield pool
+        pool.shutdown()
     except BaseException:
         processes = list((pool._processes or {}).values())
         pool.shutdown(wait=False, cancel_futures=True)
@@ -257,8 +265,10 @@ def _pool(workers: int) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
             process.terminate()
         for process in processes:
             process.join(5)
+            process.kill()
         raise
-    pool.shutdown()
+    finally:
+        _isolation.remove(Path(place))
 
 
 def results_json(result: Result) -> dict:

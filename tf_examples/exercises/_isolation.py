@@ -139,8 +139,9 @@ class Child:
         self.packages = list(packages)
         self._ids = 0
         self._stack = contextlib.ExitStack()
-        self._descendants = self._stack.enter_context(_descendants_end())
         self.folder = tempfile.mkdtemp(prefix="exercise-")
+        self._stack.callback(remove, Path(self.folder))
+        self._stack.enter_context(_descendants_end())
         self._printed = ""
         self._requests: queue.Queue[bytes | None] = queue.Queue()
         self._answers: queue.Queue[str | None] = queue.Queue()
@@ -174,7 +175,11 @@ class Child:
         for thread in self._threads:
             thread.start()
         self._send(setting)
-        self.alive = isinstance(self._receive(self.limits.start_seconds), dict)
+        try:
+            self.alive = isinstance(self._receive(self.limits.start_seconds), dict)
+        except BaseException:  # interrupted, before there is a `with` that would end it
+            self.end()
+            raise
         if not self.alive:
             self.end()
             raise RuntimeError(f"the child process did not start:\n{self.output}")
@@ -192,7 +197,6 @@ class Child:
             self._process.kill()
         self._stack.close()
         self._process.wait()
-        _remove(Path(self.folder))
         self._requests.put(None)
         for thread in self._threads:
             thread.join(1)
@@ -329,7 +333,7 @@ def _readable(places: tuple[str, ...]) -> list[str]:
     return [path for place in places for path in around(os.path.realpath(place))]
 
 
-def _remove(folder: Path) -> None:
+def remove(folder: Path) -> None:
     """Deletes a folder, however deep: what lies in a subfolder is moved up until there is none."""
     with contextlib.suppress(OSError):
         while entries := list(folder.iterdir()):

@@ -291,7 +291,9 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path):
     place, out = handed_in(tmp_path / "in", 12), tmp_path / "out"
     command = [sys.executable, "-m", "tf_examples", "exercises", "grade", str(place), "--out"]
     command += [str(out), "--exercise", "adam", "--workers", "1"]
+    (tmp_path / "tmp").mkdir()
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    pipes["env"] = os.environ | {"TMPDIR": str(tmp_path / "tmp")}
     # A shell's background job, as these tests may be, ignores SIGINT, and so would its children.
     with subprocess.Popen(command, preexec_fn=_heed_sigint, **pipes) as process:
         try:
@@ -308,6 +310,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path):
     assert b"Traceback" not in err
     psutil.wait_procs(started, timeout=10)
     assert not any(child.is_running() for child in started)
+    assert list((tmp_path / "tmp").iterdir()) == []
     done = len(list(out.glob("students/*/verdicts.json")))
     assert 0 < done < 12
     again = subprocess.run(command, capture_output=True, timeout=120, check=True)
