@@ -82,10 +82,8 @@ class Text:
     @property
     def digest(self) -> str:
         """Sixteen digits that another text would not have."""
-        content = "\0".join(
-            [self.characters, self.decode(self.train), self.decode(self.validation)]
-        )
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
+        parts = (self.characters.encode(), self.train.tobytes(), self.validation.tobytes())
+        return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
     def encode(self, text: str) -> np.ndarray:
         """The numbers of a text's characters, (length,) int32.

@@ -129,8 +129,9 @@ def reset(name: Name, folder: In = HERE) -> None:
     """Start an exercise again; your file is kept beside it."""
     from tf_examples.exercises._folder import Folder
 
-    kept = Folder.open(folder).reset(known(name))
-    file = Folder.open(folder).file(known(name)).name
+    opened = Folder.open(folder)
+    kept = opened.reset(known(name))
+    file = opened.file(known(name)).name
     print(f"{file} is as it was at the start." + (f" Yours: {kept}" if kept else ""))
 
 
